@@ -1,0 +1,10 @@
+//! Tables of what the clouds decide, with tokens that are really signed.
+
+mod aws_documents;
+mod aws_policy;
+mod aws_sts;
+mod entra;
+mod google;
+mod pod_identity;
+mod properties;
+mod support;

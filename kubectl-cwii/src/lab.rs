@@ -1,0 +1,362 @@
+//! `kubectl cwii lab`: the tour, one scenario, or the clouds for keeps.
+
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, bail};
+use comfy_table::{Cell, Table, presets};
+use cwii_agent::{Verification, output::printable, render};
+use cwii_contract::Outcome;
+use cwii_exchange::{Env, Options};
+use cwii_lab::{Lab, Scenario, Workload, scenarios};
+use jiff::Timestamp;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::cli;
+use crate::terminal::{Terminal, Tone};
+
+/// Deadline of one verification of the tour.
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Width that text is wrapped to, columns.
+const WIDTH: usize = 96;
+
+/// What a scenario came to.
+struct Played {
+    scenario: &'static Scenario,
+    verification: Verification,
+    took: Duration,
+}
+
+impl Played {
+    fn outcome(&self) -> Outcome {
+        Outcome::from(self.verification.diagnosis.exit)
+    }
+
+    fn code(&self) -> Option<&'static str> {
+        self.verification
+            .diagnosis
+            .cause
+            .as_ref()
+            .and_then(|cause| cause.code())
+    }
+
+    /// Whether the agent found what was broken on purpose.
+    fn as_expected(&self) -> bool {
+        self.outcome() == self.scenario.outcome && self.code() == self.scenario.agent_check
+    }
+}
+
+pub(crate) fn run(arguments: &cli::Lab, terminal: &mut Terminal) -> anyhow::Result<ExitCode> {
+    if arguments.list {
+        list(terminal);
+        return Ok(ExitCode::SUCCESS);
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    if arguments.serve {
+        return runtime.block_on(serve(arguments, terminal));
+    }
+    let chosen: Vec<&'static Scenario> = match &arguments.scenario {
+        Some(name) => vec![find(name)?],
+        None => scenarios().iter().filter(|s| s.tour).collect(),
+    };
+    runtime.block_on(tour(&chosen, arguments.scenario.is_some(), terminal))
+}
+
+fn find(name: &str) -> anyhow::Result<&'static Scenario> {
+    if let Some(scenario) = scenarios().iter().find(|s| s.name == name) {
+        return Ok(scenario);
+    }
+    bail!(
+        "no scenario is called `{}`; `kubectl cwii lab --list` names them",
+        printable(name)
+    )
+}
+
+fn list(terminal: &mut Terminal) {
+    let mut table = table(["NAME", "CLOUD", "TOUR", "STORY"]);
+    for scenario in scenarios() {
+        table.add_row([
+            scenario.name,
+            scenario.provider().as_str(),
+            if scenario.tour { "yes" } else { "" },
+            scenario.title,
+        ]);
+    }
+    terminal.line(&trimmed(&table));
+}
+
+async fn tour(
+    chosen: &[&'static Scenario],
+    whole: bool,
+    terminal: &mut Terminal,
+) -> anyhow::Result<ExitCode> {
+    let lab = Lab::start(cwii_lab::Options::default())
+        .context("the lab could not be started on loopback")?;
+    if !whole {
+        terminal.line(&terminal.paint(
+            Tone::Strong,
+            "cwii lab: an issuer and three clouds, on this machine",
+        ));
+        let intro = format!(
+            "The issuer at {} signs tokens as kube-apiserver does. AWS STS, Google STS and Entra ID are emulated, \
+             but they verify for real: they fetch the published keys, check the signature, and decide on trust \
+             documents in the clouds' own formats. Each workload below is verified by the agent that runs in pods.",
+            lab.endpoints().issuer
+        );
+        terminal.line(&wrapped(&intro, 0));
+    }
+    let mut played = Vec::new();
+    for (number, scenario) in chosen.iter().enumerate() {
+        let workload = lab
+            .workload(scenario)
+            .with_context(|| format!("scenario {}", scenario.name))?;
+        let start = Instant::now();
+        let verification = verify(&workload).await;
+        let one = Played {
+            scenario,
+            verification,
+            took: start.elapsed(),
+        };
+        terminal.line("");
+        tell(&one, number + 1, chosen.len(), whole, terminal);
+        played.push(one);
+    }
+    if !whole {
+        terminal.line("");
+        terminal.line(&summary(&played));
+        let found = played.iter().filter(|p| p.as_expected()).count();
+        terminal.line("");
+        terminal.line(&format!("{found} of {} as expected", played.len()));
+        terminal.line(&wrapped(
+            "Next: `kubectl cwii lab --scenario NAME` shows all that the agent says of one, `--list` names more, \
+             `--serve` keeps the clouds running for any SDK.",
+            0,
+        ));
+    }
+    lab.shutdown().await;
+    Ok(if played.iter().all(Played::as_expected) {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+async fn verify(workload: &Workload) -> Verification {
+    let env: Env = workload
+        .env
+        .iter()
+        .map(|(name, value)| (name.clone(), value.clone()))
+        .collect();
+    let mut options = Options::new(TIMEOUT, Timestamp::now);
+    options
+        .allow_endpoints
+        .clone_from(&workload.allow_endpoints);
+    cwii_agent::verify(workload.provider, &env, &options).await
+}
+
+fn tell(played: &Played, number: usize, of: usize, whole: bool, terminal: &mut Terminal) {
+    let scenario = played.scenario;
+    let head = format!("{}  {}", scenario.name, scenario.title);
+    let counter = if whole {
+        String::new()
+    } else {
+        format!("{number:>2}/{of}  ")
+    };
+    terminal.line(&format!(
+        "{}{}",
+        terminal.paint(Tone::Faint, &counter),
+        terminal.paint(Tone::Strong, &head)
+    ));
+    terminal.line(&wrapped(scenario.story, 4));
+    let milliseconds = played.took.as_secs_f64() * 1000.0;
+    let outcome = played.outcome();
+    let (mark, tone) = match outcome {
+        Outcome::Verified => ("ok  ", Tone::Good),
+        _ => ("FAIL", Tone::Bad),
+    };
+    let who = match &played.verification.exchange.result {
+        Ok(identity) => identity
+            .members
+            .iter()
+            .rev()
+            .find(|(name, _)| matches!(*name, "Arn" | "principal" | "clientId"))
+            .and_then(|(_, value)| value.as_str())
+            .map_or_else(String::new, |who| format!(" as {}", printable(who))),
+        Err(_) => String::new(),
+    };
+    terminal.line(&format!(
+        "    {} {} in {milliseconds:.0} ms{who}",
+        terminal.paint(tone, mark),
+        outcome.as_str()
+    ));
+    if whole {
+        if let Some(identity) = render::identity(&played.verification) {
+            terminal.line(&indented(&identity));
+        }
+        terminal.line(&indented(render::text(&played.verification).trim_end()));
+    } else if let Some(cause) = &played.verification.diagnosis.cause {
+        let code = cause
+            .code()
+            .map_or_else(|| "note".into(), |code| format!("error[{code}]"));
+        terminal.line(&wrapped(
+            &format!("{}: {}", code, printable(&cause.message)),
+            4,
+        ));
+        terminal.line(&wrapped(
+            &format!("help: {}", printable(&cause.fix.summary)),
+            4,
+        ));
+    }
+    for also in &played.verification.diagnosis.also {
+        if !whole && let Some(code) = also.code() {
+            let line = wrapped(&format!("warning[{code}]: {}", printable(&also.message)), 4);
+            terminal.line(&terminal.paint(Tone::Warning, &line));
+        }
+    }
+    if !played.as_expected() {
+        let line = format!(
+            "    not as expected: {} {}",
+            scenario.outcome.as_str(),
+            scenario.agent_check.unwrap_or_default()
+        );
+        terminal.line(&terminal.paint(Tone::Bad, &line));
+    }
+}
+
+fn summary(played: &[Played]) -> String {
+    let mut table = table(["WORKLOAD", "CLOUD", "OUTCOME", "CLOUD SAYS", "CAUSE", "MS"]);
+    for one in played {
+        let result = one.verification.result();
+        let says = result
+            .provider_error
+            .and_then(|error| error.code)
+            .unwrap_or_default();
+        let cause = match (&one.verification.diagnosis.cause, one.code()) {
+            (Some(cause), Some(code)) => {
+                format!("{code} {}", cause.entry.map_or("", |entry| entry.name))
+            }
+            _ => String::new(),
+        };
+        table.add_row([
+            one.scenario.name.to_owned(),
+            one.verification.exchange.provider.to_string(),
+            one.outcome().as_str().to_owned(),
+            printable(&says),
+            cause,
+            format!("{:.0}", one.took.as_secs_f64() * 1000.0),
+        ]);
+    }
+    trimmed(&table)
+}
+
+async fn serve(arguments: &cli::Lab, terminal: &mut Terminal) -> anyhow::Result<ExitCode> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let options = cwii_lab::Options {
+        dir: arguments.dir.clone(),
+        ..Default::default()
+    };
+    let lab = Lab::start(options).context("the lab could not be started on loopback")?;
+    let endpoints = lab.endpoints();
+    // Standard output carries the variables alone, so that `eval` and a file take them; the rest goes to standard error.
+    terminal.error(&format!(
+        "cwii lab: serving until interrupted; documents in {}",
+        lab.dir().display()
+    ));
+    for (name, url) in [
+        ("issuer", &endpoints.issuer),
+        ("AWS STS", &endpoints.sts),
+        ("Google STS", &endpoints.google_sts),
+        ("Google IAM", &endpoints.google_iam),
+        ("Entra ID", &endpoints.entra),
+        ("EKS Pod Identity", &endpoints.pod_identity),
+    ] {
+        terminal.error(&format!("  {name:<17} {url}"));
+    }
+    let exports = lab
+        .exports()
+        .context("the healthy workloads could not be laid out")?;
+    terminal.line(cwii_lab::shell_exports(&exports).trim_end());
+    terminal.error("Press Ctrl-C to end; edit a document and the next exchange obeys it.");
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        _ = terminate.recv() => {}
+    }
+    lab.shutdown().await;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn table<const N: usize>(header: [&str; N]) -> Table {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING);
+    table.set_header(header.map(Cell::new));
+    table
+}
+
+/// A table without the blanks that end its lines.
+fn trimmed(table: &Table) -> String {
+    table
+        .lines()
+        .map(|line| line.trim_end().to_owned())
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
+fn indented(text: &str) -> String {
+    text.lines()
+        .map(|line| {
+            if line.is_empty() {
+                String::new()
+            } else {
+                format!("    {line}")
+            }
+        })
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
+/// Text wrapped at words, each line indented. A word longer than the line stands alone.
+fn wrapped(text: &str, indent: usize) -> String {
+    let mut lines = vec![String::new()];
+    for word in text.split_whitespace() {
+        let line = lines
+            .last_mut()
+            .map(|line| line.chars().count())
+            .unwrap_or_default();
+        if line > 0 && indent + line + 1 + word.chars().count() > WIDTH {
+            lines.push(String::new());
+        }
+        if let Some(line) = lines.last_mut() {
+            if !line.is_empty() {
+                line.push(' ');
+            }
+            line.push_str(word);
+        }
+    }
+    let indent = " ".repeat(indent);
+    lines
+        .iter()
+        .map(|line| format!("{indent}{line}"))
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_is_wrapped_at_words_and_long_words_are_left_whole() {
+        let url = "x".repeat(120);
+        let text = format!("{} {url} end", "word ".repeat(30).trim_end());
+        let lines: Vec<String> = wrapped(&text, 4).lines().map(str::to_owned).collect();
+        assert!(
+            lines
+                .iter()
+                .all(|line| line.len() <= WIDTH || line.trim() == url)
+        );
+        assert_eq!(lines.last().unwrap(), "    end");
+    }
+}

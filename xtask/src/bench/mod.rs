@@ -1,0 +1,314 @@
+//! The agent beside the official clients of each cloud, against the lab over TLS, and beside the fewest round trips.
+//!
+//! Times depend on the machine, so they are printed next to what is aimed at, never asserted. Counts of connections and
+//! round trips do not, and `--check` asserts them.
+
+mod clients;
+mod measure;
+mod wire;
+
+use std::{
+    ffi::OsString,
+    path::Path,
+    process::{Command, exit},
+};
+
+use anyhow::{Context, Result, ensure};
+use comfy_table::{CellAlignment, Table, presets};
+use cwii_lab::{Case, Lab, Mechanism, Options, Workload};
+use serde::Serialize;
+
+use crate::agent;
+use clients::Client;
+use measure::{Invocation, Sample, Series};
+use wire::Wire;
+
+pub(crate) use measure::here as measure_here;
+
+/// `cargo xtask bench`.
+pub(crate) fn run(runs: u32, json: bool, check: bool) -> Result<()> {
+    if cfg!(debug_assertions) {
+        return with_a_fast_lab();
+    }
+    let agent = agent::build()?;
+    let lab = Lab::start(Options::default())?;
+    let report = Report {
+        runs,
+        memory_floor_kib: measure::floor()?.peak_kib,
+        clouds: CLOUDS
+            .iter()
+            .map(|(name, mechanism)| Comparison::run(&lab, &agent, name, *mechanism, runs))
+            .collect::<Result<_>>()?,
+        wire: Mechanism::ALL
+            .iter()
+            .map(|mechanism| {
+                let workload = workload(&lab, *mechanism)?;
+                Wire::observe(&lab, *mechanism, &verify(&agent, &workload), runs)
+                    .with_context(|| format!("{mechanism:?}"))
+            })
+            .collect::<Result<_>>()?,
+    };
+    if json {
+        println!("{}", serde_json::to_string_pretty(&report)?);
+    } else {
+        report.print();
+    }
+    if check {
+        report.wire.iter().try_for_each(Wire::check)?;
+    }
+    Ok(())
+}
+
+/// Runs the same task again with optimisation: the lab's answers are part of every time.
+fn with_a_fast_lab() -> Result<()> {
+    let status = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+        .current_dir(agent::root()?)
+        .args([
+            "run",
+            "--quiet",
+            "--locked",
+            "--release",
+            "--package",
+            "xtask",
+            "--",
+        ])
+        .args(std::env::args_os().skip(1))
+        .status()
+        .context("cargo cannot be started")?;
+    exit(status.code().unwrap_or(1));
+}
+
+/// Everything that was measured.
+#[derive(Debug, Serialize)]
+struct Report {
+    runs: u32,
+    memory_floor_kib: u64,
+    clouds: Vec<Comparison>,
+    wire: Vec<Wire>,
+}
+
+/// One cloud: the agent and the official clients.
+#[derive(Debug, Serialize)]
+struct Comparison {
+    cloud: &'static str,
+    agent: Series,
+    official: Vec<Row>,
+    /// How many times the fastest official client's median is the agent's; none where no official client runs.
+    times_faster: Option<f64>,
+}
+
+/// One official client.
+#[derive(Debug, Serialize)]
+struct Row {
+    client: &'static str,
+    measured: Option<Series>,
+    not_available: Option<String>,
+}
+
+impl Comparison {
+    fn run(
+        lab: &Lab,
+        agent: &Path,
+        cloud: &'static str,
+        mechanism: Mechanism,
+        runs: u32,
+    ) -> Result<Self> {
+        let workload = workload(lab, mechanism)?;
+        let agent = verify(agent, &workload);
+        warm_up(lab, &agent).context("the agent")?;
+        let mut official: Vec<(&str, Result<(Invocation, Vec<Sample>)>)> =
+            clients::official(lab, &workload)
+                .into_iter()
+                .map(|Client { name, invocation }| {
+                    let ready = invocation.and_then(|i| warm_up(lab, &i).map(|()| (i, Vec::new())));
+                    (name, ready)
+                })
+                .collect();
+        // In turns, so that whatever else the machine does meets all alike.
+        let mut own = Vec::new();
+        for _ in 0..runs {
+            own.push(measure::once(&agent).context("the agent")?);
+            for (_, client) in &mut official {
+                if let Ok((invocation, samples)) = client {
+                    match measure::once(invocation) {
+                        Ok(sample) => samples.push(sample),
+                        Err(error) => *client = Err(error),
+                    }
+                }
+            }
+        }
+        let agent = Series::of(&own).context("no runs, nothing to report")?;
+        let official: Vec<Row> = official
+            .into_iter()
+            .map(|(client, result)| match result {
+                Ok((_, samples)) => Row {
+                    client,
+                    measured: Series::of(&samples),
+                    not_available: None,
+                },
+                Err(error) => Row {
+                    client,
+                    measured: None,
+                    not_available: Some(format!("{error:#}")),
+                },
+            })
+            .collect();
+        let fastest = official
+            .iter()
+            .filter_map(|row| row.measured.as_ref())
+            .map(|series| series.median_ms)
+            .min_by(f64::total_cmp);
+        Ok(Self {
+            cloud,
+            times_faster: fastest.map(|ms| ms / agent.median_ms),
+            agent,
+            official,
+        })
+    }
+}
+
+/// A workload in which everything is right.
+fn workload(lab: &Lab, mechanism: Mechanism) -> Result<Workload> {
+    let name = match mechanism {
+        Mechanism::AwsWebIdentity => "bench-aws",
+        Mechanism::AwsPodIdentity => "bench-pod-identity",
+        Mechanism::GoogleDirect => "bench-google",
+        Mechanism::GoogleImpersonated => "bench-impersonated",
+        Mechanism::GkeMetadata => "bench-metadata",
+        Mechanism::EntraFederated => "bench-entra",
+    };
+    Ok(lab.lay_out(&Case::new(name, mechanism))?)
+}
+
+/// The agent's command for a workload.
+fn verify(agent: &Path, workload: &Workload) -> Invocation {
+    let mut command: Vec<OsString> = vec![
+        agent.into(),
+        "verify".into(),
+        workload.provider.as_str().into(),
+        "--enforce".into(),
+    ];
+    for endpoint in &workload.allow_endpoints {
+        command.extend(["--allow-endpoint".into(), endpoint.into()]);
+    }
+    let environment = workload
+        .env
+        .iter()
+        .map(|(name, value)| (name.clone(), value.into()));
+    Invocation {
+        command,
+        environment: environment.collect(),
+    }
+}
+
+/// One run that is not counted, and that proves that the command talks to the lab and not to a cache of its own.
+fn warm_up(lab: &Lab, invocation: &Invocation) -> Result<()> {
+    let (_, connections) = wire::watched(lab, || measure::once(invocation))?;
+    ensure!(!connections.is_empty(), "it did not ask the lab");
+    Ok(())
+}
+
+impl Report {
+    fn print(&self) {
+        println!(
+            "Wall time and peak memory against the lab over TLS, {} runs each in turns, after one to warm up\n",
+            self.runs
+        );
+        let mut table = table(&["", "min ms", "median ms", "max ms", "peak KiB"]);
+        let mut missing = Vec::new();
+        for cloud in &self.clouds {
+            table.add_row(row(
+                &format!("cwii-agent verify {}", cloud.cloud),
+                &cloud.agent,
+            ));
+            for official in &cloud.official {
+                match &official.measured {
+                    Some(series) => {
+                        table.add_row(row(official.client, series));
+                    }
+                    None => missing.push(official),
+                }
+            }
+        }
+        println!("{table}\n");
+        for row in missing {
+            let reason = row.not_available.as_deref().unwrap_or("unknown reason");
+            println!("{}: not available: {reason}", row.client);
+        }
+        for cloud in &self.clouds {
+            match cloud.times_faster {
+                Some(times) => println!(
+                    "{}: the agent is {times:.0} times as fast as the fastest official client (aim: at least 50)",
+                    cloud.cloud
+                ),
+                None => println!("{}: no official client to compare with", cloud.cloud),
+            }
+        }
+        let peak = self
+            .clouds
+            .iter()
+            .map(|c| c.agent.peak_kib)
+            .max()
+            .unwrap_or_default();
+        println!(
+            "memory: the agent needs at most {peak} KiB (aim: at most 6144); a process that does nothing seems to \
+             need {} KiB",
+            self.memory_floor_kib
+        );
+
+        println!(
+            "\nConnections and round trips as the lab counts them, and wall time with {} ms per round trip\n",
+            wire::ROUND_TRIP.as_millis()
+        );
+        let mut table = self::table(&[
+            "",
+            "connections",
+            "round trips",
+            "floor",
+            "in sequence",
+            "floor ms",
+            "median ms",
+            "above",
+        ]);
+        for wire in &self.wire {
+            table.add_row([
+                wire.mechanism.to_owned(),
+                wire.connections.to_string(),
+                wire.round_trips.to_string(),
+                wire.floor.round_trips.to_string(),
+                wire.floor.in_sequence.to_string(),
+                format!("{:.0}", wire.distant_floor_ms),
+                format!("{:.1}", wire.distant.median_ms),
+                format!("{:+.1} %", wire.above_percent),
+            ]);
+        }
+        println!("{table}\n");
+        println!("aim: within 15 % of the floor");
+    }
+}
+
+fn table(header: &[&str]) -> Table {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING).set_header(header);
+    for column in table.column_iter_mut().skip(1) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    table
+}
+
+fn row(name: &str, series: &Series) -> Vec<String> {
+    vec![
+        name.to_owned(),
+        format!("{:.1}", series.min_ms),
+        format!("{:.1}", series.median_ms),
+        format!("{:.1}", series.max_ms),
+        series.peak_kib.to_string(),
+    ]
+}
+
+/// The mechanism that each official command-line client uses.
+const CLOUDS: [(&str, Mechanism); 3] = [
+    ("aws", Mechanism::AwsWebIdentity),
+    ("gcp", Mechanism::GoogleDirect),
+    ("az", Mechanism::EntraFederated),
+];
