@@ -53,8 +53,7 @@ pub(crate) fn build() -> Result<PathBuf> {
     let target = host_target()?;
     // A folder of its own, so that this build and those of an editor or test do not wait for each other.
     let folder = root.join("target/static");
-    let mut flags = std::env::var("RUSTFLAGS").unwrap_or_default();
-    flags.push_str(" -C target-feature=+crt-static");
+    let inherited = std::env::var("RUSTFLAGS").unwrap_or_default();
     let status = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
         .current_dir(&root)
         .args(["build", "--locked", "--quiet", "--profile", "agent"])
@@ -68,7 +67,7 @@ pub(crate) fn build() -> Result<PathBuf> {
         ])
         .arg("--target-dir")
         .arg(&folder)
-        .env("RUSTFLAGS", flags.trim())
+        .env("RUSTFLAGS", [inherited.as_str(), FLAGS].join(" ").trim())
         .status()
         .context("cargo cannot be started")?;
     ensure!(status.success(), "the agent does not build");
@@ -117,5 +116,8 @@ fn libraries(path: &Path) -> Result<String> {
     Ok(text.lines().map(str::trim).collect::<Vec<_>>().join(", "))
 }
 
+/// The crate getrandom looks its system call up with `dlsym`, which finds nothing in a static file, and then wants
+/// `/dev/urandom`, which an empty root directory lacks. Linked directly the call is always there.
+const FLAGS: &str = r#"-C target-feature=+crt-static --cfg getrandom_backend="linux_getrandom""#;
 const MAX_BYTES: u64 = 6_000_000;
 const MAX_GZIPPED: u64 = 2_800_000;

@@ -4,6 +4,7 @@ import re
 
 import botocore.config
 import botocore.exceptions as errors
+import botocore.loaders
 import botocore.parsers
 import botocore.session
 import botocore.utils
@@ -21,7 +22,6 @@ TRANSIENT = {
 UNREACHABLE = (
     errors.HTTPClientError,
     errors.ConnectionError,
-    botocore.parsers.ResponseParserError,
     KeyError,  # an answer that is XML, but not the expected document
 )
 INVALID = (
@@ -39,6 +39,9 @@ INVALID = (
     ValueError,  # an endpoint that is no URL, a credentials host that is not allowed, a token that is not text
 )
 
+# The services' descriptions, read once.
+MODELS = botocore.loaders.create_loader()
+
 
 def verify(job):
     fetcher = botocore.utils.ContainerMetadataFetcher
@@ -46,6 +49,7 @@ def verify(job):
     fetcher.SLEEP_TIME = 0
     fetcher.RETRY_ATTEMPTS = job["attempts"] or 3
     session = botocore.session.Session()
+    session.register_component("data_loader", MODELS)
     settings = {"connect_timeout": job["timeout"], "read_timeout": job["timeout"]}
     if job["attempts"]:
         settings["retries"] = {"total_max_attempts": job["attempts"]}
@@ -55,7 +59,8 @@ def verify(job):
         if credentials is None:
             raise errors.NoCredentialsError
         credentials.get_frozen_credentials()
-        region = session.get_config_variable("region") or "aws-global"  # as the exchange itself does
+        # Without a region the exchange goes to the global endpoint, which is in us-east-1.
+        region = session.get_config_variable("region") or "us-east-1"
         identity = session.create_client("sts", region_name=region).get_caller_identity()
     except errors.ClientError as error:
         answer = error.response["Error"]
@@ -64,6 +69,9 @@ def verify(job):
         return judge.answered(status, code, answer.get("Message"), transient=code in TRANSIENT)
     except (errors.CredentialRetrievalError, errors.MetadataRetrievalError) as error:
         return container(str(error))
+    except botocore.parsers.ResponseParserError:
+        # Its text quotes the answer, and with it credentials.
+        return judge.failed("unreachable", "an answer that does not parse")
     except UNREACHABLE as error:
         return judge.failed("unreachable", error)
     except INVALID as error:

@@ -57,18 +57,17 @@ impl Verdict {
             return Some("other verdicts".to_owned());
         }
         match self.outcome {
-            Outcome::Verified => {
-                let other = |(name, theirs): (&String, &Value)| {
-                    let ours = self.identity.get(name);
-                    (ours.map(generated) != Some(generated(theirs)))
-                        .then(|| format!("another `{name}`"))
-                };
-                client.identity.iter().find_map(other)
-            }
+            Outcome::Verified => client.identity.iter().find_map(|(name, theirs)| {
+                let ours = self.identity.get(name).map(Value::to_string);
+                let same = ours.map(|ours| gist(&ours)) == Some(gist(&theirs.to_string()));
+                (!same).then(|| format!("another `{name}`"))
+            }),
             // Without an answer there is no code, and each describes the trouble in its own words.
             Outcome::Denied if self.code != client.code => Some("other codes".to_owned()),
-            Outcome::Denied if gist(&self.message) != gist(&client.message) => {
-                Some("other texts of the cloud".to_owned())
+            Outcome::Denied => {
+                let text = |verdict: &Self| gist(verdict.message.as_deref().unwrap_or_default());
+                // The agent adds the reason that a Google API gives beside its text.
+                (!text(self).starts_with(&text(client))).then(|| "other texts".to_owned())
             }
             Outcome::Unreachable if self.code.is_some() && client.code.is_some() => {
                 (self.code != client.code).then(|| "other codes".to_owned())
@@ -78,27 +77,33 @@ impl Verdict {
     }
 }
 
-/// An identity's member without the session name that a client makes up.
-fn generated(value: &Value) -> String {
-    let text = value
-        .as_str()
-        .map_or_else(|| value.to_string(), str::to_owned);
-    match ["botocore-session-", "cwii-verify-"]
-        .iter()
-        .find_map(|p| text.split_once(p))
-    {
-        Some((before, _)) => format!("{before}<generated>"),
-        None => text,
+/// A text of a cloud without what differs from request to request: ids, times, and session names that a client makes up.
+fn gist(text: &str) -> String {
+    let text = text.split("Trace ID:").next().unwrap_or_default();
+    let text = text.replace("botocore-session-", "cwii-verify-");
+    let mut gist = String::new();
+    let mut rest = text.trim();
+    while let Some(c) = rest.chars().next() {
+        let length = if rest.get(..36).is_some_and(is_uuid) {
+            36
+        } else {
+            c.len_utf8()
+        };
+        gist.push(if length == 36 || c.is_ascii_digit() {
+            '#'
+        } else {
+            c
+        });
+        rest = &rest[length..];
     }
+    gist
 }
 
-/// A cloud's text without the ids and times that differ from request to request.
-fn gist(message: &Option<String>) -> String {
-    let text = message.as_deref().unwrap_or_default();
-    let text = text.split("Trace ID:").next().unwrap_or_default().trim();
-    text.chars()
-        .map(|c| if c.is_ascii_digit() { '#' } else { c })
-        .collect()
+fn is_uuid(text: &str) -> bool {
+    text.bytes().enumerate().all(|(at, byte)| match at {
+        8 | 13 | 18 | 23 => byte == b'-',
+        _ => byte.is_ascii_hexdigit(),
+    })
 }
 
 impl fmt::Display for Verdict {

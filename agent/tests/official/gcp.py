@@ -50,7 +50,7 @@ def verify(job):
         credentials.refresh(request)
     except (errors.GoogleAuthError, KeyError, OSError, TypeError, ValueError) as error:
         return refused(error, transport)
-    if not credentials.valid:
+    if not credentials.token:
         return judge.failed("unreachable", "an answer without a token")
     identity = getattr(credentials, "service_account_email", None)
     return judge.verified(**{"principal": identity} if identity else {})

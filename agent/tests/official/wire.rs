@@ -5,41 +5,19 @@ use std::collections::BTreeMap;
 use cwii_lab::{RecordedRequest, Service};
 use serde_json::Value;
 
-/// Headers that each client has in its own way, the one service for which they are compared all the same, and why.
-const OWN_HEADERS: [(&str, Option<Service>, &str); 9] = [
-    ("user-agent", None, "names the client"),
-    ("accept-encoding", None, "what the client can decompress"),
-    (
-        "connection",
-        None,
-        "keep-alive, which HTTP/1.1 means anyway",
-    ),
-    (
-        "content-length",
-        None,
-        "follows from the body, whose parameters are compared",
-    ),
-    (
-        "accept",
-        Some(Service::PodIdentity),
-        "these services have one format each",
-    ),
-    (
-        "amz-sdk-invocation-id",
-        None,
-        "a random number, for AWS's statistics",
-    ),
-    (
-        "amz-sdk-request",
-        None,
-        "counts the tries, for AWS's statistics",
-    ),
-    ("x-amz-date", None, "the time of the signature"),
-    (
-        "x-goog-api-client",
-        None,
-        "names the client, for Google's statistics",
-    ),
+/// Headers that each client has in its own way.
+const OWN_HEADERS: [&str; 11] = [
+    "accept",          // one format each, but for container credentials, where it is compared
+    "accept-encoding", // what the client can decompress
+    "amz-sdk-invocation-id", // a random number
+    "amz-sdk-request", // counts the tries
+    "connection",      // keep-alive, which HTTP/1.1 means anyway
+    "content-length",  // follows from the body, whose parameters are compared
+    "user-agent",      // names the client
+    "x-amz-date",      // the time of the signature
+    "x-amz-user-agent", // names the client
+    "x-goog-api-client", // names the client
+    "x-ms-client-request-id", // a random number
 ];
 
 /// One request as lines, so that a difference can be shown.
@@ -146,9 +124,8 @@ fn headers(service: Service, headers: &BTreeMap<String, String>) -> Vec<String> 
     headers
         .iter()
         .filter(|(name, _)| {
-            !OWN_HEADERS
-                .iter()
-                .any(|(own, except, _)| own == name && *except != Some(service))
+            let compared = *name == "accept" && service == Service::PodIdentity;
+            compared || !OWN_HEADERS.contains(&name.as_str())
         })
         .map(|(name, value)| format!("header {name}: {}", header(name, value)))
         .collect()

@@ -300,6 +300,11 @@ pub const CATALOGUE: &[Entry] = &[
         "the requested token lifetime is out of range",
     ),
     error(
+        "GKE04",
+        "gke-annotation-wrong",
+        "the annotation does not name a Google service account",
+    ),
+    error(
         "GKE05",
         "gke-binding-missing",
         "the Kubernetes ServiceAccount may not impersonate the Google service account",
@@ -372,13 +377,18 @@ pub const CATALOGUE: &[Entry] = &[
     ),
     error(
         "TOK01",
-        "token-malformed",
-        "the token file does not hold a token",
+        "token-unusable",
+        "the token file is missing or does not hold a token",
     ),
     error(
         "TOK03",
         "audience-mismatch",
         "the token's audience is not what the cloud expects",
+    ),
+    error(
+        "TOK04",
+        "subject-unexpected",
+        "the token\'s subject is not that of a ServiceAccount",
     ),
     error(
         "TOK05",

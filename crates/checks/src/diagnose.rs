@@ -5,7 +5,9 @@
 //! first, and only then read off the error table.
 
 use cwii_contract::{Provider, VerifyExit, types::shorten};
-use cwii_token::{Claims, KeyRules, Token, select_key, span, text, verify_signature};
+use cwii_token::{
+    Claims, KeyError, KeyRules, SignatureError, Token, select_key, span, text, verify_signature,
+};
 use jiff::{SignedDuration, Timestamp};
 
 use crate::{
@@ -191,14 +193,48 @@ impl Case<'_> {
 
     /// The cause as token, clocks and published keys tell it, in the order in which the clouds check.
     fn from_token(&self, step: Step) -> Option<Finding> {
-        if matches!(step, Step::ContainerCredentials | Step::GoogleMetadata) {
-            return None;
+        match step {
+            Step::GoogleMetadata => None,
+            Step::ContainerCredentials => self.malformed().or_else(|| self.pod_identity_audience()),
+            _ => self
+                .malformed()
+                .or_else(|| self.unsupported_algorithm())
+                .or_else(|| self.times())
+                .or_else(|| self.subject())
+                .or_else(|| self.several_audiences())
+                .or_else(|| self.keys()),
         }
-        self.malformed()
-            .or_else(|| self.unsupported_algorithm())
-            .or_else(|| self.times())
-            .or_else(|| self.several_audiences())
-            .or_else(|| self.keys())
+    }
+
+    fn pod_identity_audience(&self) -> Option<Finding> {
+        let audiences = token(self.exchange)?.claims.audiences();
+        (audiences != [POD_IDENTITY_AUDIENCE]).then(|| {
+            Finding::new(
+                "TOK03",
+                format!(
+                    "the token's audience is {}, expected `{POD_IDENTITY_AUDIENCE}`",
+                    quoted(&audiences)
+                ),
+            )
+            .evidence("token file", self.token_path())
+            .fix(
+                "point AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE at the token that EKS projects for \
+                 Pod Identity",
+            )
+        })
+    }
+
+    fn subject(&self) -> Option<Finding> {
+        let claims = &token(self.exchange)?.claims;
+        claims.subject().is_none().then(|| {
+            let found = match claims.members.get("sub") {
+                None => "none".to_owned(),
+                Some(value) => shorten(&value.to_string()),
+            };
+            Finding::new("TOK04", "the token has no subject that is a text")
+                .evidence("sub", found)
+                .fix("use a token that the API server signed")
+        })
     }
 
     fn malformed(&self) -> Option<Finding> {
@@ -318,22 +354,50 @@ impl Case<'_> {
         };
         let publish = "publish the cluster's current JWKS at the issuer before tokens are signed with a new key";
         let command = "kubectl get --raw /openid/v1/jwks > jwks.json";
+        let kid = token
+            .header
+            .kid
+            .as_deref()
+            .map_or_else(|| "none".into(), shorten);
         match &issuer.jwks {
             Fact::Known(jwks) => match select_key(&token.header, jwks, rules) {
-                Err(error) => Some(
-                    Finding::new("ISS10", format!("no published key fits the token: {error}"))
-                        .evidence("key id", token.header.kid.as_deref().map_or("none".into(), shorten))
-                        .evidence("published", quoted(&jwks.keys.iter().filter_map(|k| k.kid.as_deref()).collect::<Vec<_>>()))
-                        .evidence("JWKS", issuer.jwks_url.clone().unwrap_or_default())
-                        .fix(publish)
-                        .command(command),
-                ),
-                Ok(key) => verify_signature(token, key).err().map(|error| {
-                    Finding::new("ISS10", format!("the token's signature does not fit the key published under its key id: {error}"))
-                        .evidence("key id", token.header.kid.as_deref().map_or("none".into(), shorten))
-                        .evidence("JWKS", issuer.jwks_url.clone().unwrap_or_default())
-                        .fix(publish)
-                        .command(command)
+                Err(error) => {
+                    let (code, message) = match &error {
+                        KeyError::Unknown { .. } | KeyError::NoKid { .. } => {
+                            ("ISS10", format!("no published key fits the token: {error}"))
+                        }
+                        _ => (
+                            "ISS14",
+                            format!("{} cannot use the published key: {error}", self.cloud()),
+                        ),
+                    };
+                    let published: Vec<&str> =
+                        jwks.keys.iter().filter_map(|k| k.kid.as_deref()).collect();
+                    Some(
+                        Finding::new(code, message)
+                            .evidence("key id", kid)
+                            .evidence("published", quoted(&published))
+                            .evidence("JWKS", issuer.jwks_url.clone().unwrap_or_default())
+                            .fix(publish)
+                            .command(command),
+                    )
+                }
+                Ok(key) => verify_signature(token, key).err().map(|error| match error {
+                    SignatureError::Critical => {
+                        Finding::new("TOK01", format!("no cloud reads this token: {error}"))
+                            .fix("use a token that the API server signed")
+                    }
+                    _ => Finding::new(
+                        "ISS10",
+                        format!(
+                            "the token's signature does not fit the key published under its key \
+                             id: {error}"
+                        ),
+                    )
+                    .evidence("key id", kid)
+                    .evidence("JWKS", issuer.jwks_url.clone().unwrap_or_default())
+                    .fix(publish)
+                    .command(command),
                 }),
             },
             Fact::Invalid(problem) => Some(
@@ -389,6 +453,16 @@ impl Case<'_> {
                 "{} from this pod either: {problem}",
                 "the issuer's documents cannot be read"
             );
+        }
+        if row.id == "G16"
+            && let Some(expires) = claims.and_then(Claims::expires_at)
+            && expires.duration_since(self.clock.server()) < SignedDuration::from_secs(10)
+        {
+            code = Some("TOK09");
+            meaning =
+                "Google fails on a token that expires within seconds, and nobody has replaced it"
+                    .into();
+            fix = "mount the projected token volume itself, without `subPath`: the kubelet replaces the file in it".into();
         }
         if row.id == "G10" && sub.len() > 127 {
             code = Some("GCP06");
@@ -473,7 +547,10 @@ impl Case<'_> {
             (Provider::Gcp, Kind::Unreadable) => "GCP10",
             (_, Kind::Missing | Kind::Unreadable) => "POD10",
             (Provider::Aws, Kind::PartitionMismatch) => "AWS10",
-            (_, Kind::ForeignEndpoint | Kind::ForbiddenHost) => "APP06",
+            (Provider::Gcp, Kind::ForeignEndpoint) => "GCP10",
+            (Provider::Az, Kind::ForeignEndpoint) => "AZ08",
+            (Provider::Aws, Kind::ForeignEndpoint) => "NET02",
+            (_, Kind::ForbiddenHost) => "EPI05",
             (Provider::Aws, _) if problem.name.to_lowercase().contains("session") => "AWS15",
             (Provider::Aws, _) if problem.name.to_lowercase().contains("role") => "AWS10",
             (Provider::Az, _) if problem.name.contains("TENANT") => "AZ02",
@@ -483,7 +560,7 @@ impl Case<'_> {
             (Provider::Gcp, _) => "GCP10",
             _ if problem.name.contains("CA_BUNDLE") || problem.name.contains("SSL_CERT") => "NET04",
             _ if problem.name.to_lowercase().contains("proxy") => "NET05",
-            _ => "APP06",
+            _ => "NET02",
         };
         let row = match (self.exchange.provider, problem.kind) {
             (Provider::Gcp, Kind::NothingConfigured) => Some("G28"),
@@ -746,8 +823,14 @@ fn answered(cause: &Cause) -> Option<&Answer> {
 fn token_file(problem: &TokenProblem) -> Finding {
     let (code, fix) = match problem.kind {
         TokenProblemKind::Missing | TokenProblemKind::NotAFile => (
-            "POD10",
-            "mount the projected token volume where the variable points; the webhook does so for annotated workloads",
+            "TOK01",
+            "mount the projected token volume where the variable points; the webhook does so for \
+             annotated workloads",
+        ),
+        TokenProblemKind::OtherFormat => (
+            "GCP10",
+            "name the member that holds the token in `credential_source.format`, or make it a text \
+             file",
         ),
         TokenProblemKind::Forbidden => (
             "POD13",
@@ -770,6 +853,9 @@ fn token_row(kind: TokenProblemKind) -> Option<&'static str> {
     )
     .then_some("A34")
 }
+
+/// Audience of the tokens that EKS projects for Pod Identity.
+const POD_IDENTITY_AUDIENCE: &str = "pods.eks.amazonaws.com";
 
 /// Why no cloud can reach the issuer, by its name alone.
 fn unreachable_issuer(issuer: &str) -> Option<&'static str> {

@@ -338,7 +338,7 @@ rows! {
         "impersonate a service account where the product does not take federated principals";
 
     // GKE metadata server. Source: GKE documentation, "Troubleshoot authentication issues".
-    "G27" METADATA [404] [] ["gaia id not found" "not found"] Denied Trust Some("GCP08"),
+    "G27" METADATA [404] [] ["gaia id not found" "not found"] Denied Trust Some("GKE04"),
         "the Google service account of the annotation does not exist",
         "correct iam.gke.io/gcp-service-account on the Kubernetes ServiceAccount";
     "G26" METADATA [403] [] [] Denied Trust Some("GKE05"),
@@ -382,7 +382,10 @@ rows! {
     "7002241" ENTRA [] ["AADSTS7002241" "AADSTS700233" "AADSTS700234" "AADSTS700235" "AADSTS700236" "AADSTS700237"] [] Denied Trust Some("AZ05"),
         "the federated identity credential matches by an expression, which does not work for this issuer or identity",
         "use a credential with an exact subject; expressions are not for Kubernetes issuers";
-    "700226" ENTRA [] ["AADSTS700226" "AADSTS7000226" "AADSTS700227"] [] Denied Trust Some("AZ11"),
+    "700227" ENTRA [] ["AADSTS700227"] [] Denied Trust Some("AZ04"),
+        "Entra does not take federated tokens with this audience",
+        "make the credential's audience and the token's the one that is recommended for this cloud";
+    "700226" ENTRA [] ["AADSTS700226" "AADSTS7000226"] [] Denied Trust Some("AZ11"),
         "the application accepts federated tokens only under a special policy",
         "look at the application's policies, or use an identity of its own";
     "70025" ENTRA [] ["AADSTS70025"] [] Denied Trust Some("AZ03"),
@@ -433,9 +436,12 @@ rows! {
     "90061" ENTRA [] ["AADSTS90061" "AADSTS50166" "AADSTS501661"] [] Denied Token Some("AZ14"),
         "Entra could not fetch the issuer's documents",
         "make discovery document and JWKS readable from the internet";
-    "50013" ENTRA [] ["AADSTS50013" "AADSTS500133"] [] Denied Token Some("TOK05"),
-        "Entra could not validate the assertion, or it is outside its time",
+    "500133" ENTRA [] ["AADSTS500133"] [] Denied Token Some("TOK05"),
+        "the token is outside its time by Entra's clock",
         "mount the projected token volume and read the file again before each exchange";
+    "50013" ENTRA [] ["AADSTS50013"] [] Denied Token Some("ISS10"),
+        "Entra could not validate the token's signature",
+        "publish the cluster's current JWKS; Entra keeps the old one for a while";
     "7000215" ENTRA [] ["AADSTS7000215" "AADSTS7000222"] [] Denied Request Some("AZ10"),
         "a client secret was sent, and it is wrong or expired",
         "unset AZURE_CLIENT_SECRET so that the SDKs use the federated token";

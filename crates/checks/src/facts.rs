@@ -215,6 +215,8 @@ pub enum TokenProblemKind {
     Binary,
     /// Text, but no JWT.
     Malformed,
+    /// Not in the form that the credentials document declares, or without the member that it names.
+    OtherFormat,
     /// Reading failed in another way.
     Unreadable,
 }

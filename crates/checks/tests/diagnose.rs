@@ -379,7 +379,7 @@ fn what_never_reached_a_cloud_is_told_by_where_it_ended() {
             Provider::Gcp,
             configuration("token_url", Kind::ForeignEndpoint)
         ),
-        (10, "APP06")
+        (10, "GCP10")
     );
 
     let file = |kind| {
@@ -391,7 +391,7 @@ fn what_never_reached_a_cloud_is_told_by_where_it_ended() {
     };
     assert_eq!(
         local(Provider::Aws, file(TokenProblemKind::Missing)),
-        (11, "POD10")
+        (11, "TOK01")
     );
     assert_eq!(
         local(Provider::Aws, file(TokenProblemKind::Forbidden)),

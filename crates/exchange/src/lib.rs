@@ -1,8 +1,8 @@
 //! The native exchanges: a ServiceAccount token in, the identity that a cloud makes of it out.
 //!
 //! Each cloud is one module that reads its inputs as the command-line client of that cloud does (environment, profile,
-//! documents), performs the exchange over the one HTTP stack in [`http`], and says who the cloud thinks we are, or where
-//! and why it ended. Nothing is interpreted here beyond that: the checks crate turns these facts into a cause and a fix.
+//! documents), performs the exchange over one HTTP stack, and says who the cloud thinks we are, or where and why it
+//! ended. Nothing is interpreted here beyond that: the checks crate turns these facts into a cause and a fix.
 //!
 //! Three rules hold everywhere. One deadline bounds the whole exchange. Only what is transient is tried again. No token,
 //! key or credential leaves a `SecretString` except onto the wire; traces name hosts, statuses and durations.
@@ -11,6 +11,7 @@
     reason = "this crate is the edge: it reads token files, documents and certificate bundles"
 )]
 
+mod answer;
 mod aws;
 mod az;
 mod endpoints;

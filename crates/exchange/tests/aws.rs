@@ -175,6 +175,39 @@ async fn the_second_request_never_opens_a_second_connection() {
 }
 
 #[tokio::test]
+async fn an_ipv6_endpoint_is_reached() {
+    let ca = Ca::new();
+    if tokio::net::TcpListener::bind("[::1]:0").await.is_err() {
+        println!("skipped: this machine has no IPv6 loopback");
+        return;
+    }
+    let server = Server::on("[::1]:0", Some(&ca), |r| async move { healthy(&r) }).await;
+    let url = format!("https://[::1]:{}", server.port());
+    let exchange = verify(&ca, &server, &[("AWS_ENDPOINT_URL_STS", &url)], LONG).await;
+    assert!(exchange.result.is_ok(), "{:?}", exchange.result);
+}
+
+#[tokio::test]
+async fn a_token_that_comes_back_in_an_error_is_taken_out() {
+    let ca = Ca::new();
+    let server = Server::start(Some(&ca), |request| async move {
+        let token = request.body.rsplit_once("WebIdentityToken=").unwrap().1;
+        refused(
+            400,
+            "ValidationError",
+            &format!("Value '{token}' at 'webIdentityToken' failed to satisfy constraint"),
+        )
+    })
+    .await;
+    let exchange = verify(&ca, &server, &[], LONG).await;
+    let signature = token().rsplit_once('.').unwrap().1.to_owned();
+    assert!(!format!("{exchange:?}").contains(&signature));
+    assert!(
+        matches!(&failure(exchange).cause, Cause::Answer(a) if a.message.contains("Value '[token]' at")),
+    );
+}
+
+#[tokio::test]
 async fn a_newline_behind_the_token_goes_out_and_is_named() {
     let ca = Ca::new();
     let server = Server::start(Some(&ca), |_| async {
@@ -792,6 +825,7 @@ async fn the_pod_identity_agent_gets_the_raw_token_and_never_through_a_proxy() {
     let exchange = container(&agent, &sts, &ca, &proxy).await;
     assert!(!format!("{exchange:?}").contains("canary"));
     assert_eq!(exchange.mechanism, Some(Mechanism::AwsContainerCredentials));
+    assert!(exchange.notes.iter().any(|n| n.code == Some("EPI10")));
     let identity = exchange.result.unwrap();
     assert_eq!(identity.members[1], ("Account", "123456789012".into()));
     assert_eq!(identity.details["account"], "123456789012");

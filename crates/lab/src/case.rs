@@ -365,6 +365,7 @@ pub(crate) fn names(case: &Case, endpoints: &Endpoints, thumbprint: &str) -> Nam
         ("TENANT_ID", TENANT.to_owned()),
         ("CLIENT_ID", uuid_of(&format!("client {name}"))),
         ("OBJECT_ID", uuid_of(&format!("object {name}"))),
+        ("APPLICATION_ID", uuid_of(&format!("application {name}"))),
         ("CREDENTIAL_ID", uuid_of(&format!("credential {name}"))),
     ])
 }
@@ -444,7 +445,8 @@ pub(crate) fn lay_out(state: &Arc<State>, case: &Case, names: Names) -> Result<W
             put(env::GOOGLE_APPLICATION_CREDENTIALS, text(&path));
             put(env::CLOUDSDK_AUTH_CREDENTIAL_FILE_OVERRIDE, text(&path));
             put("GOOGLE_CLOUD_PROJECT", case.project.0.into());
-            allow_endpoints.extend([&endpoints.google_sts, &endpoints.google_iam].map(authority));
+            allow_endpoints
+                .extend([&endpoints.google_sts, &endpoints.google_iam].map(|e| authority(e)));
         }
         Mechanism::GkeMetadata => {
             let port = state.metadata_port(case.name)?;
@@ -645,10 +647,10 @@ fn credentials(case: &Case, names: &Names, endpoints: &Endpoints, token_file: &s
 }
 
 /// `HOST:PORT` of an endpoint.
-fn authority(endpoint: &String) -> String {
+fn authority(endpoint: &str) -> String {
     endpoint
         .split_once("://")
-        .map_or(endpoint.as_str(), |(_, rest)| rest)
+        .map_or(endpoint, |(_, rest)| rest)
         .to_owned()
 }
 

@@ -39,6 +39,8 @@ pub enum Document {
     GoogleServices,
     /// `kubectl get serviceaccount`, as the GKE metadata server sees it.
     KubernetesServiceAccount,
+    /// `az ad app show`, or `az identity show` for a managed identity.
+    EntraApplication,
     /// `az ad app federated-credential list`; the file is named after the client.
     EntraFederatedCredentials,
     /// `az ad sp show`.
@@ -63,6 +65,7 @@ impl Document {
             Self::GoogleServiceAccountPolicy => "gcp/service-accounts/{{GSA}}.json",
             Self::GoogleServices => "gcp/services/{{PROJECT}}.json",
             Self::KubernetesServiceAccount => "gcp/gke/{{CASE}}.json",
+            Self::EntraApplication => "entra/applications/{{CLIENT_ID}}.json",
             Self::EntraFederatedCredentials => "entra/credentials/{{CLIENT_ID}}.json",
             Self::EntraServicePrincipal => "entra/service-principals/{{CLIENT_ID}}.json",
             Self::ForcedAnswer => "forced-answers/{{CASE}}.json",
@@ -91,6 +94,7 @@ impl Document {
             Self::KubernetesServiceAccount => {
                 include_str!("../templates/gcp/kubernetes-service-account.json")
             }
+            Self::EntraApplication => include_str!("../templates/entra/application.json"),
             Self::EntraFederatedCredentials => {
                 include_str!("../templates/entra/federated-credentials.json")
             }
@@ -100,6 +104,11 @@ impl Document {
             // Made from the keys, and made where a case asks for one.
             Self::Jwks | Self::ForcedAnswer => return None,
         })
+    }
+
+    /// Whether the document belongs to more than one workload.
+    fn is_shared(self) -> bool {
+        matches!(self, Self::AwsAccount | Self::GoogleServices)
     }
 
     /// The documents that a mechanism needs, beside the cluster's own.
@@ -127,9 +136,11 @@ impl Document {
                 Self::GoogleServiceAccountPolicy,
                 Self::GoogleServices,
             ],
-            Mechanism::EntraFederated => {
-                &[Self::EntraFederatedCredentials, Self::EntraServicePrincipal]
-            }
+            Mechanism::EntraFederated => &[
+                Self::EntraApplication,
+                Self::EntraFederatedCredentials,
+                Self::EntraServicePrincipal,
+            ],
         }
     }
 }
@@ -372,6 +383,12 @@ impl Store {
             }
         }
         values.extend(made.iter().map(|(d, v)| (*d, Some(v.clone()))));
+        // What others rely on, and somebody may have edited, is written once.
+        values.retain(|document, _| {
+            !document.is_shared()
+                || changes.iter().any(|c| c.document() == *document)
+                || !self.dir.join(document.path(names)).exists()
+        });
         let mut texts = BTreeMap::new();
         for change in changes {
             let value = values.entry(change.document()).or_insert(None);

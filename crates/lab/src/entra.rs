@@ -212,27 +212,21 @@ fn documents(state: &State) -> Result<trust::Documents, String> {
             .add(&tenants, &trust::Hints::default())
             .map_err(|e| format!("{TENANTS}: {e}"))?;
     }
-    let mut identities = Vec::new();
-    for (name, value) in state.store.folder("entra/service-principals")? {
-        documents
-            .add(&value, &trust::Hints::default())
-            .map_err(|e| format!("entra/service-principals/{name}.json: {e}"))?;
-        if value.get("servicePrincipalType").and_then(Value::as_str) == Some("ManagedIdentity") {
-            identities.push(name);
+    // Owners first: a list of credentials does not say whether it is an application's or a managed identity's.
+    for folder in [
+        "entra/applications",
+        "entra/service-principals",
+        "entra/credentials",
+    ] {
+        for (name, value) in state.store.folder(folder)? {
+            let hints = trust::Hints {
+                client_id: Some(&name),
+                ..trust::Hints::default()
+            };
+            documents
+                .add(&value, &hints)
+                .map_err(|e| format!("{folder}/{name}.json: {e}"))?;
         }
-    }
-    for (name, value) in state.store.folder("entra/credentials")? {
-        let hints = trust::Hints {
-            client_id: Some(&name),
-            kind: if identities.contains(&name) {
-                trust::ObjectKind::ManagedIdentity
-            } else {
-                trust::ObjectKind::Application
-            },
-        };
-        documents
-            .add(&value, &hints)
-            .map_err(|e| format!("entra/credentials/{name}.json: {e}"))?;
     }
     Ok(documents)
 }

@@ -92,7 +92,7 @@ pub(crate) fn sts_outage(status: u16) -> Reply {
             "temporarily_unavailable",
             "The service is currently unavailable.",
         ),
-        status => sts_error(status, "internal_failure", "Internal error encountered."),
+        status => sts_error(status, "server_error", "Internal error encountered."),
     }
 }
 
@@ -373,10 +373,6 @@ fn federate(
     parameters: &Parameters,
     federated: trust::Federated,
 ) -> Reply {
-    // A federated token lives no longer than the token that it was got with; with a second left Google breaks.
-    if federated.expires_in_seconds <= 1 {
-        return sts_outage(500);
-    }
     let lifetime = SignedDuration::from_secs(federated.expires_in_seconds);
     let token = match access_token(state, "d") {
         Ok(token) => token,

@@ -221,7 +221,11 @@ pub(crate) fn handle(state: &State, request: &Received) -> Reply {
     if request.method != "GET" {
         return Reply::text(405, "Method Not Allowed\n");
     }
-    let Some((cluster, rest)) = request.path[1..].split_once('/') else {
+    let Some((cluster, rest)) = request
+        .path
+        .strip_prefix('/')
+        .and_then(|path| path.split_once('/'))
+    else {
         return not_found();
     };
     // A name that could leave the directory is no cluster.

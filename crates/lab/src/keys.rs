@@ -3,7 +3,10 @@
 //! Keys are made when first needed (an RSA key takes a moment) and shared by the clusters of one lab: clusters differ in
 //! what they publish, not in key material.
 
-use std::sync::OnceLock;
+use std::{
+    fmt,
+    sync::{Arc, OnceLock},
+};
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use p521::ecdsa::signature::RandomizedSigner as _;
@@ -84,15 +87,20 @@ impl KeyName {
     }
 }
 
-/// All keys of one lab.
-#[derive(Default)]
-pub(crate) struct KeyRing {
-    keys: [OnceLock<Key>; 5],
+/// Keys that a lab signs with. Making an RSA key takes a moment, so whoever starts many labs may hand the keys of one to
+/// the next.
+#[derive(Clone, Default)]
+pub struct Keys(Arc<[OnceLock<Key>; 5]>);
+
+impl fmt::Debug for Keys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Keys").finish_non_exhaustive()
+    }
 }
 
-impl KeyRing {
+impl Keys {
     pub(crate) fn key(&self, name: KeyName) -> Result<&Key, LabError> {
-        let cell = &self.keys[name as usize];
+        let cell = &self.0[name as usize];
         if let Some(key) = cell.get() {
             return Ok(key);
         }
@@ -112,7 +120,7 @@ pub(crate) struct Key {
 
 enum Signer {
     Rsa(Box<RingRsa>),
-    Ec(EcdsaKeyPair),
+    Ec(Box<EcdsaKeyPair>),
     P521(Box<p521::ecdsa::SigningKey>),
 }
 
@@ -179,7 +187,7 @@ impl Key {
         Ok(Self {
             kid,
             jwk,
-            signer: Signer::Ec(pair),
+            signer: Signer::Ec(Box::new(pair)),
         })
     }
 

@@ -23,7 +23,7 @@ use crate::{
     gke, google, issuer,
     issuer::TokenSpec,
     jwks::Fetcher,
-    keys::KeyRing,
+    keys::Keys,
     pod_identity, scenarios,
     server::{self, Door, Received, Records, Reply, lock},
     tls::Tls,
@@ -40,6 +40,8 @@ pub struct Options {
     pub dir: Option<PathBuf>,
     /// The lab's clock; none: the system's.
     pub clock: Option<Clock>,
+    /// Keys of another lab, see [`Lab::keys`]; none: its own.
+    pub keys: Option<Keys>,
     /// Names that the servers' certificate is valid for beside those of loopback, `*.example.test` for instance: for
     /// clients that reach the lab under a name of their own.
     pub extra_names: Vec<String>,
@@ -140,7 +142,7 @@ pub(crate) struct State {
     metadata_ports: Mutex<BTreeMap<String, u16>>,
     secrets: Mutex<Vec<String>>,
     pub(crate) tls: Tls,
-    pub(crate) keys: KeyRing,
+    pub(crate) keys: Keys,
     pub(crate) store: Store,
     pub(crate) fetcher: Fetcher,
     pub(crate) records: Records,
@@ -197,7 +199,7 @@ impl Lab {
             cases: Mutex::default(),
             metadata_ports: Mutex::default(),
             secrets: Mutex::default(),
-            keys: KeyRing::default(),
+            keys: options.keys.unwrap_or_default(),
             store: Store::new(dir.clone()),
             fetcher: Fetcher::new(tls.client_config()?)?,
             records: Records::default(),
@@ -281,6 +283,12 @@ impl Lab {
         self.state.now()
     }
 
+    /// The keys of this lab, for another to use.
+    #[must_use]
+    pub fn keys(&self) -> Keys {
+        self.state.keys.clone()
+    }
+
     /// Mints a token.
     ///
     /// # Errors
@@ -324,6 +332,8 @@ impl Lab {
         let names = self.state.register(case)?;
         let workload = case::lay_out(&self.state, case, names)?;
         if let Some(registered) = lock(&self.state.cases).get_mut(case.name) {
+            // The same documents may get another token, or another file.
+            registered.case = case.clone();
             registered.written = Some(Instant::now());
         }
         Ok(workload)
@@ -660,7 +670,7 @@ impl State {
         let message = format!("lab: {problem}");
         match service {
             Service::AwsSts => aws::error(500, "InternalFailure", &message),
-            Service::GoogleSts => google::sts_error(500, "internal_failure", &message),
+            Service::GoogleSts => google::sts_error(500, "server_error", &message),
             Service::GoogleIam => google::iam_error(500, "INTERNAL", &message, None),
             Service::Entra => entra::error(500, "server_error", "90033", &message, now),
             _ => Reply::text(500, message),
@@ -699,5 +709,5 @@ async fn renew(state: Arc<State>) {
     }
 }
 
-const RENEWAL_ROUND: Duration = Duration::from_secs(5);
+const RENEWAL_ROUND: Duration = Duration::from_secs(1);
 const README: &str = include_str!("../templates/README.txt");

@@ -371,6 +371,7 @@ fn response(reply: Reply, now: Timestamp, finish: Finish) -> Response<Payload> {
         left: reply.body,
         finish,
         sent: false,
+        flushed: false,
     });
     *response.status_mut() =
         http::StatusCode::from_u16(reply.status).unwrap_or(http::StatusCode::INTERNAL_SERVER_ERROR);
@@ -406,6 +407,7 @@ struct Payload {
     left: Bytes,
     finish: Finish,
     sent: bool,
+    flushed: bool,
 }
 
 impl Body for Payload {
@@ -414,10 +416,16 @@ impl Body for Payload {
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
+        cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
         match (self.finish, self.sent) {
             (Finish::Stall, true) => Poll::Pending,
+            // Once more around, so that what there is goes out before the end does.
+            (Finish::Cut, true) if !self.flushed => {
+                self.flushed = true;
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
             (Finish::Cut, true) => Poll::Ready(Some(Err(Broken))),
             (_, true) => Poll::Ready(None),
             (finish, false) => {
@@ -548,6 +556,7 @@ impl AsyncWrite for Metered {
 
 /// Moves bytes between the socket and the server, what the server sends one round trip late.
 async fn delay(tcp: Metered, far: tokio::io::DuplexStream, rtt: Duration) {
+    let meter = Arc::clone(&tcp.meter);
     let (mut from_client, mut to_client) = tokio::io::split(tcp);
     let (mut from_server, mut to_server) = tokio::io::split(far);
     let (queue, mut due) = mpsc::channel::<(Instant, Vec<u8>)>(1024);
@@ -577,7 +586,10 @@ async fn delay(tcp: Metered, far: tokio::io::DuplexStream, rtt: Duration) {
                 break;
             }
         }
-        let _ = to_client.shutdown().await;
+        // After a FIN a reset would look like an orderly end.
+        if !meter.reset.load(Ordering::Relaxed) {
+            let _ = to_client.shutdown().await;
+        }
     };
     // When the server is done the connection is, whatever the client still does.
     tokio::select! {

@@ -31,7 +31,8 @@ use url::{Host, Url};
 use super::{roots, settings::Settings, sts::masked};
 use crate::{
     Env,
-    http::{DOCUMENT_LIMIT, Http, Reach, Reply, Resolver, Trouble, authority},
+    answer::answer,
+    http::{DOCUMENT_LIMIT, Http, Proxies, Reach, Reply, Resolver, Trouble, authority},
     retry::{Failed, attempt, retry_after},
     run::{ENVIRONMENT, Run, misconfigured},
     token_file,
@@ -146,6 +147,7 @@ impl Source {
                 ),
             ));
         }
+        note_proxy(run, &url);
         let authorization = match (
             run.env.non_empty(AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE),
             run.env.non_empty(AWS_CONTAINER_AUTHORIZATION_TOKEN),
@@ -169,6 +171,22 @@ impl Source {
             addresses,
             authorization,
         })
+    }
+}
+
+/// The endpoint is asked directly here; SDKs that read the proxy variables for it hand the token to the proxy.
+fn note_proxy(run: &mut Run<'_>, url: &Url) {
+    if let Ok(proxies) = Proxies::from_env(run.env)
+        && let Some(source) = proxies.source_for(url)
+    {
+        run.note(
+            Some("EPI10"),
+            format!(
+                "{source} is set and NO_PROXY does not name `{}`: some SDKs ask the proxy for these \
+                 credentials",
+                url.host_str().unwrap_or_default()
+            ),
+        );
     }
 }
 
@@ -239,26 +257,22 @@ fn authorization(run: &mut Run<'_>, source: &Source) -> Result<Option<HeaderValu
 /// The error in an answer: `[request id]: (Code): message, fault: …` of the EKS agent, JSON of ECS, or plain text.
 fn refusal(reply: &Reply) -> Answer {
     let text = reply.text();
-    let mut answer = Answer {
-        status: reply.status,
-        code: None,
-        message: text.clone(),
-        request_id: None,
-    };
     if let Ok(Value::Object(members)) = serde_json::from_str(&text) {
         let members = lower_case(members);
-        let member = |name: &str| members.get(name).and_then(Value::as_str).map(str::to_owned);
-        answer.code = member("code");
-        answer.message = member("message").unwrap_or(text);
-        return answer;
+        let member = |name: &str| members.get(name).and_then(Value::as_str);
+        return answer(
+            reply.status,
+            member("code"),
+            member("message").unwrap_or(&text),
+            None,
+        );
     }
-    if let Some((id, rest)) = text.strip_prefix('[').and_then(|t| t.split_once("]: "))
-        && let Some((code, _)) = rest.strip_prefix('(').and_then(|t| t.split_once("): "))
-    {
-        answer.request_id = Some(id.to_owned()).filter(|id| !id.is_empty());
-        answer.code = Some(code.to_owned());
-    }
-    answer
+    let (id, code) = text
+        .strip_prefix('[')
+        .and_then(|t| t.split_once("]: "))
+        .and_then(|(id, rest)| Some((id, rest.strip_prefix('(')?.split_once("): ")?.0)))
+        .unzip();
+    answer(reply.status, code, &text, id)
 }
 
 /// The credentials in an answer. Names of members are taken in any case, as the SDKs do.
@@ -276,12 +290,12 @@ fn read(reply: &Reply, host: &str) -> Result<Fetched, Failed> {
     };
     if let Some(code) = member(&["code"]).filter(|code| *code != "Success") {
         return Err(Failed::answer(
-            Answer {
-                status: reply.status,
-                code: Some(code.to_owned()),
-                message: member(&["message"]).unwrap_or_default().to_owned(),
-                request_id: None,
-            },
+            answer(
+                reply.status,
+                Some(code),
+                member(&["message"]).unwrap_or_default(),
+                None,
+            ),
             None,
         ));
     }

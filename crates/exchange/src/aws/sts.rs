@@ -29,14 +29,15 @@ use aws_smithy_runtime_api::client::{
 };
 use aws_smithy_types::body::SdkBody;
 use bytes::Bytes;
-use cwii_checks::facts::{Answer, Cause, Identity};
+use cwii_checks::facts::{Cause, Identity};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::Value;
 
 use super::endpoint::StsEndpoint;
 use crate::{
     Clock,
-    http::{DOCUMENT_LIMIT, Http, Trouble, authority, excerpt},
+    answer::answer,
+    http::{DOCUMENT_LIMIT, Http, Trouble, authority},
     retry::{Failed, retry_after},
 };
 
@@ -179,19 +180,14 @@ impl Sts {
             return Trouble::garbage(&self.host, "the answer is not the document that STS sends")
                 .into();
         }
-        let text = || excerpt(raw.body().bytes().unwrap_or_default());
-        let answer = Answer {
+        let text = String::from_utf8_lossy(raw.body().bytes().unwrap_or_default());
+        let answer = answer(
             status,
-            code: metadata.and_then(|m| m.code()).map(str::to_owned),
-            message: metadata
-                .and_then(|m| m.message())
-                .map_or_else(text, |m| excerpt(m.as_bytes())),
+            metadata.and_then(|m| m.code()),
+            metadata.and_then(|m| m.message()).unwrap_or(&text),
             // The header has it; a body alone may come from something between us and STS that passes errors on.
-            request_id: error
-                .request_id()
-                .map(str::to_owned)
-                .or_else(|| element(&text(), "RequestId").map(str::to_owned)),
-        };
+            error.request_id().or_else(|| element(&text, "RequestId")),
+        );
         let wait = raw
             .headers()
             .get("retry-after")

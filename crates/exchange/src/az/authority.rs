@@ -1,7 +1,7 @@
 //! Microsoft's clouds: authorities, and the resource manager that goes with each.
 //!
 //! Authority and scope of different clouds do not fit (AADSTS500011, AADSTS900382), so one table holds both. Sources:
-//! MSAL's list of known authorities; the cloud environments of the Azure SDKs.
+//! MSAL's list of known authorities; the cloud environments of the Azure SDKs and of Azure PowerShell.
 
 use cwii_checks::facts::{Cause, ConfigurationProblemKind};
 use cwii_contract::{env::AZURE_AUTHORITY_HOST, types::shorten};
@@ -16,7 +16,7 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Authority {
     pub(super) url: Url,
-    /// The cloud, as the az CLI calls it.
+    /// The cloud, as Microsoft's tools call it.
     pub(super) cloud: &'static str,
     /// Its resource manager.
     pub(super) scope: &'static str,
@@ -130,8 +130,9 @@ const CLOUDS: [Cloud; 8] = [
         hosts: &["login.sovcloud-identity.de"],
         scope: "https://management.sovcloud-api.de/.default",
     },
+    // Microsoft names its authority; that the resource manager is called like those of the two above is an inference.
     Cloud {
-        name: "AzureSingaporeCloud",
+        name: "GovSGCloud",
         hosts: &["login.sovcloud-identity.sg"],
         scope: "https://management.sovcloud-api.sg/.default",
     },

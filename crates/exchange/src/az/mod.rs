@@ -22,6 +22,7 @@ use serde_json::Value;
 use url::{Url, form_urlencoded};
 
 use crate::{
+    answer::answer,
     endpoints,
     http::{DOCUMENT_LIMIT, Http, Proxies, Reach, Reply, Roots, Trouble, authority as host_of},
     retry::{Failed, attempt, retry_after},
@@ -41,6 +42,7 @@ pub(crate) async fn exchange(run: &mut Run<'_>) -> Result<Identity, Cause> {
         Some(proxy) => proxy.client(run, &inputs.tenant).await?,
         None => {
             let endpoint = inputs.authority.token_endpoint(inputs.tenant.as_str())?;
+            run.input("endpoint", endpoint.as_str(), "authority");
             let roots = Roots::load(Provider::Az, run.env, None).map_err(Cause::Configuration)?;
             let proxies = Proxies::from_env(run.env).map_err(Cause::Configuration)?;
             let reach = Reach {
@@ -206,10 +208,7 @@ fn note_authority(run: &mut Run<'_>, authority: &Authority) {
     if authority.cloud != "AzureCloud" {
         run.note(
             None,
-            format!(
-                "the az CLI ignores {AZURE_AUTHORITY_HOST}: it wants `az cloud set --name {}`",
-                authority.cloud
-            ),
+            format!("the az CLI ignores {AZURE_AUTHORITY_HOST} and goes by `az cloud set`"),
         );
     }
     if !authority.known {
@@ -278,29 +277,21 @@ fn identity(reply: &Reply, inputs: &Inputs, host: &str) -> Result<Identity, Fail
 /// the text.
 fn refusal(reply: &Reply) -> Answer {
     let text = reply.text();
-    let mut answer = Answer {
-        status: reply.status,
-        code: None,
-        message: text.clone(),
-        request_id: reply.header("x-ms-request-id").map(str::to_owned),
-    };
-    let Ok(body @ Value::Object(_)) = serde_json::from_slice::<Value>(&reply.body) else {
-        answer.code = number_in(&text);
-        return answer;
-    };
-    answer.message = body["error_description"]
-        .as_str()
-        .unwrap_or(&text)
-        .to_owned();
-    answer.code = body["error_codes"][0]
+    let body: Value = serde_json::from_str(&text).unwrap_or_default();
+    let message = body["error_description"].as_str().unwrap_or(&text);
+    let code = body["error_codes"][0]
         .as_i64()
         .map(|number| format!("AADSTS{number}"))
-        .or_else(|| number_in(&answer.message))
+        .or_else(|| number_in(message))
         .or_else(|| body["error"].as_str().map(str::to_owned));
-    if let Some(id) = body["trace_id"].as_str() {
-        answer.request_id = Some(id.to_owned());
-    }
-    answer
+    answer(
+        reply.status,
+        code.as_deref(),
+        message,
+        body["trace_id"]
+            .as_str()
+            .or_else(|| reply.header("x-ms-request-id")),
+    )
 }
 
 /// The first `AADSTS` with digits behind it.

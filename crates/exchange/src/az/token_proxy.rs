@@ -6,7 +6,9 @@
 
 use std::net::SocketAddr;
 
-use cwii_checks::facts::{Cause, ConfigurationProblemKind, TransportProblem, TransportProblemKind};
+use cwii_checks::facts::{
+    Cause, ConfigurationProblemKind, Step, TransportProblem, TransportProblemKind,
+};
 use cwii_contract::{
     Provider,
     types::{TenantId, shorten},
@@ -93,7 +95,7 @@ impl TokenProxy {
         run: &mut Run<'_>,
         tenant: &TenantId,
     ) -> Result<(Url, Http), Cause> {
-        run.input("token proxy", self.url.as_str(), TOKEN_PROXY);
+        run.input("endpoint", self.url.as_str(), TOKEN_PROXY);
         run.note(
             Some("AKS07"),
             "a token proxy is configured (AKS identity binding): it is used here, while SDKs use it \
@@ -127,6 +129,7 @@ impl TokenProxy {
                 .lookup(host)
                 .await
                 .map_err(|e| {
+                    run.begin(Step::EntraToken);
                     Cause::Transport(TransportProblem {
                         host: authority(&self.url),
                         kind: TransportProblemKind::Dns,

@@ -58,7 +58,7 @@ fn record(run: &mut Run<'_>, account: &ExternalAccount) {
         run.note(Some("GCP01"), error.to_string());
     }
     run.input("token file", &account.source.file, DOCUMENT);
-    run.input("token URL", account.token_url.as_str(), DOCUMENT);
+    run.input("endpoint", account.token_url.as_str(), DOCUMENT);
     if let Some(email) = account.service_account() {
         run.input("service account", email, DOCUMENT);
     }
@@ -336,7 +336,7 @@ fn subject_token(run: &mut Run<'_>, source: &SubjectTokenFile) -> Result<SecretS
     };
     let text = token_file::read(&source.file)?;
     let malformed =
-        |problem: String| token_file::problem(&source.file, TokenProblemKind::Malformed, problem);
+        |problem: String| token_file::problem(&source.file, TokenProblemKind::OtherFormat, problem);
     let value: Value = serde_json::from_str(text.expose_secret()).map_err(|_| {
         malformed("the credentials document says that it is JSON, and it is not".into())
     })?;

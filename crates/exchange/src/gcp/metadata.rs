@@ -8,16 +8,14 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use cwii_checks::facts::{
-    Answer, Cause, ConfigurationProblemKind, Identity, Step, TransportProblemKind,
-};
+use cwii_checks::facts::{Cause, ConfigurationProblemKind, Identity, Step, TransportProblemKind};
 use cwii_contract::{env::GOOGLE_APPLICATION_CREDENTIALS, types::shorten};
 use serde_json::Value;
 use url::Url;
 
 use super::{CLOUD_PLATFORM, Details, refusal, seconds, size_of};
 use crate::{
-    http::{DOCUMENT_LIMIT, Http, Reach, Reply, Trouble, authority},
+    http::{DOCUMENT_LIMIT, Http, Proxies, Reach, Reply, Trouble, authority},
     retry::{Failed, attempt, retry_after},
     run::{ENVIRONMENT, Run, misconfigured},
 };
@@ -109,11 +107,23 @@ impl Server {
             Some((name, value)) => (plain_url(name, value)?, name),
             None => (plain_url("default", DEFAULT_HOST)?, "default"),
         };
-        run.input("metadata server", authority(&base), source);
+        run.input("endpoint", authority(&base), source);
         let ping = match ip {
             Some((name, value)) => plain_url(name, value)?,
             None => plain_url("default", DEFAULT_ADDRESS)?,
         };
+        if let Ok(proxies) = Proxies::from_env(run.env)
+            && let Some(variable) = proxies.source_for(&base)
+        {
+            run.note(
+                Some("NET05"),
+                format!(
+                    "{variable} is set and NO_PROXY does not name `{}`: some clients ask the \
+                     proxy for the token",
+                    authority(&base)
+                ),
+            );
+        }
         Ok(Self {
             base,
             ping,
@@ -230,11 +240,7 @@ fn refused(run: &Run<'_>, reply: &Reply) -> Failed {
     let wait = reply
         .header("retry-after")
         .and_then(|value| retry_after(value, (run.options.clock)()));
-    let answer = Answer {
-        request_id: None,
-        ..refusal(reply)
-    };
-    Failed::answer(answer, wait)
+    Failed::answer(refusal(reply), wait)
 }
 
 fn plain_url(name: &str, host: &str) -> Result<Url, Cause> {

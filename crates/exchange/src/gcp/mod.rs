@@ -17,6 +17,7 @@ use cwii_contract::{
 use serde_json::Value;
 
 use crate::{
+    answer::answer,
     files::{self, FileError},
     http::{Http, OwnVariable, Proxies, Reach, Reply, Roots},
     run::{ENVIRONMENT, Run, misconfigured},
@@ -180,41 +181,25 @@ fn client(run: &mut Run<'_>) -> Result<Http, Cause> {
 /// The error in an answer: OAuth's `error` and `error_description`, or Google's `error` object with its status and text.
 fn refusal(reply: &Reply) -> Answer {
     let text = reply.text();
-    let mut answer = Answer {
-        status: reply.status,
-        code: None,
-        message: text.clone(),
-        request_id: reply.header("x-request-id").map(str::to_owned),
+    let body: Value = serde_json::from_str(&text).unwrap_or_default();
+    let error = &body["error"];
+    let (code, message) = match error {
+        Value::String(code) => (Some(code.as_str()), body["error_description"].as_str()),
+        _ => (error["status"].as_str(), error["message"].as_str()),
     };
-    let Ok(body) = serde_json::from_slice::<Value>(&reply.body) else {
-        return answer;
+    let message = message.unwrap_or(&text);
+    // `SERVICE_DISABLED` and `IAM_PERMISSION_DENIED` say more than the status above them.
+    let reason = error["details"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .find_map(|detail| detail["reason"].as_str())
+        .filter(|reason| !message.contains(reason));
+    let message = match reason {
+        Some(reason) => format!("{} ({reason})", message.trim_end()),
+        None => message.to_owned(),
     };
-    match &body["error"] {
-        Value::String(code) => {
-            answer.code = Some(code.clone());
-            answer.message = body["error_description"]
-                .as_str()
-                .unwrap_or(&text)
-                .to_owned();
-        }
-        Value::Object(error) => {
-            let member = |name: &str| error.get(name).and_then(Value::as_str).map(str::to_owned);
-            answer.code = member("status");
-            answer.message = member("message").unwrap_or(text);
-            // `SERVICE_DISABLED` and `IAM_PERMISSION_DENIED` say more than the status above them.
-            let reason = error
-                .get("details")
-                .and_then(Value::as_array)
-                .into_iter()
-                .flatten()
-                .find_map(|detail| detail["reason"].as_str());
-            if let Some(reason) = reason.filter(|r| !answer.message.contains(r)) {
-                answer.message = format!("{} ({reason})", answer.message.trim_end());
-            }
-        }
-        _ => {}
-    }
-    answer
+    answer(reply.status, code, &message, reply.header("x-request-id"))
 }
 
 /// `expires_in`, which Google sends as a number and others as text.

@@ -207,7 +207,7 @@ fn blind_clients(provider: Provider, name: &str) -> Option<&'static str> {
             Some("google-auth for Python and gcloud")
         }
         ("CLOUDSDK_CORE_CUSTOM_CA_CERTS_FILE", _) => {
-            Some("anything but gcloud: the client libraries do not know it")
+            Some("the client libraries, only by gcloud")
         }
         _ => None,
     }

@@ -13,6 +13,7 @@ mod problem;
 mod proxy;
 
 use std::{
+    borrow::Cow,
     net::SocketAddr,
     sync::{
         Arc, Mutex, PoisonError,
@@ -67,20 +68,10 @@ impl Reply {
         self.headers.get(name)?.to_str().ok()
     }
 
-    /// The body as text, at most 4096 bytes of it, for an error's message.
-    pub(crate) fn text(&self) -> String {
-        excerpt(&self.body)
+    /// The body as text, for an error's message.
+    pub(crate) fn text(&self) -> Cow<'_, str> {
+        String::from_utf8_lossy(&self.body)
     }
-}
-
-/// At most 4096 bytes of a text that a provider sent.
-pub(crate) fn excerpt(bytes: &[u8]) -> String {
-    let text = String::from_utf8_lossy(bytes);
-    let mut end = text.len().min(4096);
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    text[..end].trim().to_owned()
 }
 
 /// How a client reaches its hosts.
@@ -413,5 +404,6 @@ impl Drop for Waiting<'_> {
     }
 }
 
-/// Turns given to the runtime after an answer. Two are enough for hyper 1.12; more cost nothing.
+/// Turns given to the runtime after an answer. On a runtime of one thread that is enough for hyper to hand the connection
+/// back; with more threads it is so nearly always, and costs a second connection where it is not.
 const POOL_TURNS: usize = 4;

@@ -82,6 +82,11 @@ impl Proxies {
         self.configured(url).filter(|_| !self.excepted(url))
     }
 
+    /// The variable that names the proxy for a URL.
+    pub(crate) fn source_for(&self, url: &Url) -> Option<&'static str> {
+        self.for_url(url).map(|proxy| proxy.source)
+    }
+
     /// The variable that keeps a URL away from the proxy that there is.
     pub(crate) fn bypassed_by(&self, url: &Url) -> Option<&'static str> {
         (self.configured(url).is_some() && self.excepted(url)).then_some(self.exceptions_source)

@@ -8,29 +8,39 @@
     reason = "tests read the files that a workload names"
 )]
 
-use std::{collections::BTreeMap, fs, path::Path, time::Duration};
+use std::{collections::BTreeMap, fs, path::Path, sync::LazyLock, time::Duration};
 
-use cwii_lab::{Mechanism, Workload};
+use cwii_lab::{Keys, Lab, Mechanism, Options, Workload};
 use serde_json::{Value, json};
+
+/// A lab of its own, with keys that the tests of one program share.
+pub(crate) fn lab() -> Lab {
+    static KEYS: LazyLock<Keys> = LazyLock::new(Keys::default);
+    Lab::start(Options {
+        keys: Some(KEYS.clone()),
+        ..Options::default()
+    })
+    .unwrap()
+}
 
 /// What came back, cloud by cloud in one shape.
 #[derive(Debug)]
-pub struct Seen {
-    pub status: u16,
+pub(crate) struct Seen {
+    pub(crate) status: u16,
     /// `AccessDenied`, `invalid_grant`, `PERMISSION_DENIED`, `AADSTS700213`; empty where there is none.
-    pub code: String,
-    pub text: String,
-    pub body: String,
+    pub(crate) code: String,
+    pub(crate) text: String,
+    pub(crate) body: String,
 }
 
 impl Seen {
-    pub fn verified(&self) -> bool {
+    pub(crate) fn verified(&self) -> bool {
         self.status == 200 && self.code.is_empty()
     }
 }
 
 /// A client that trusts the certificate in `ca`.
-pub fn client(ca: &Path) -> reqwest::Client {
+pub(crate) fn client(ca: &Path) -> reqwest::Client {
     let pem = fs::read(ca).unwrap();
     let mut roots = rustls::RootCertStore::empty();
     for der in pem_blocks(std::str::from_utf8(&pem).unwrap()) {
@@ -69,7 +79,15 @@ fn pem_blocks(pem: &str) -> Vec<Vec<u8>> {
 }
 
 /// Sends what a workload holds; the last answer counts.
-pub async fn drive(workload: &Workload) -> Result<Seen, reqwest::Error> {
+pub(crate) async fn drive(workload: &Workload) -> Result<Seen, reqwest::Error> {
+    drive_with(workload, |_| {}).await
+}
+
+/// The same, with AWS credentials that were tampered with before they are used.
+pub(crate) async fn drive_with(
+    workload: &Workload,
+    tamper: fn(&mut Credentials),
+) -> Result<Seen, reqwest::Error> {
     let env = &workload.env;
     let http = client(Path::new(&env["SSL_CERT_FILE"]));
     match workload.mechanism {
@@ -89,11 +107,12 @@ pub async fn drive(workload: &Workload) -> Result<Seen, reqwest::Error> {
             if !assumed.verified() {
                 return Ok(assumed);
             }
-            let credentials = Credentials {
+            let mut credentials = Credentials {
                 key: element(&assumed.body, "AccessKeyId"),
                 secret: element(&assumed.body, "SecretAccessKey"),
                 token: element(&assumed.body, "SessionToken"),
             };
+            tamper(&mut credentials);
             caller_identity(&http, env, &credentials).await
         }
         Mechanism::AwsPodIdentity => {
@@ -283,10 +302,11 @@ async fn google(
     })
 }
 
-struct Credentials {
-    key: String,
-    secret: String,
-    token: String,
+/// What AWS hands out.
+pub(crate) struct Credentials {
+    pub(crate) key: String,
+    pub(crate) secret: String,
+    pub(crate) token: String,
 }
 
 async fn caller_identity(
@@ -352,14 +372,14 @@ async fn sts(request: reqwest::RequestBuilder) -> Result<Seen, reqwest::Error> {
 }
 
 /// Content of the first element of a name.
-pub fn element(xml: &str, name: &str) -> String {
+pub(crate) fn element(xml: &str, name: &str) -> String {
     xml.split_once(&format!("<{name}>"))
         .and_then(|(_, rest)| rest.split_once(&format!("</{name}>")))
         .map_or(String::new(), |(text, _)| text.to_owned())
 }
 
 /// A form body.
-pub fn form(pairs: &[(&str, &str)]) -> String {
+pub(crate) fn form(pairs: &[(&str, &str)]) -> String {
     url::form_urlencoded::Serializer::new(String::new())
         .extend_pairs(pairs)
         .finish()
@@ -378,5 +398,5 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|b| format!("{b:02x}")).collect()
 }
 
-pub const FORM: &str = "application/x-www-form-urlencoded";
+pub(crate) const FORM: &str = "application/x-www-form-urlencoded";
 const SIGNED: &str = "content-type;host;x-amz-date;x-amz-security-token";

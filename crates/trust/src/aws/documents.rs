@@ -120,6 +120,8 @@ impl Documents {
             return self.add_role(node, hints);
         }
         if let Some(list) = node.get(&["OpenIDConnectProviderList"]) {
+            // Somebody looked, even if there is none.
+            self.providers.get_or_insert_default();
             return list
                 .items()?
                 .iter()
@@ -135,7 +137,6 @@ impl Documents {
             return self.add_association(&association);
         }
         if let Some(associations) = node.get(&["associations"]) {
-            // Somebody looked, even if there is none.
             self.associations.get_or_insert_default();
             return associations
                 .items()?

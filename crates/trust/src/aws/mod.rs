@@ -3,7 +3,9 @@
 //! STS says little: one text for everything that a trust policy can refuse, and since 2026 one text for much of what can
 //! be wrong with a token. The reasons here are finer, and each maps to the check of the catalogue that explains it.
 
+mod condition;
 mod documents;
+mod lints;
 mod pod_identity;
 pub mod policy;
 mod sts;
@@ -284,7 +286,7 @@ pub enum LintKind {
         /// The key.
         key: String,
     },
-    /// The principal is `*`.
+    /// The principal is `*`, or `NotPrincipal`: only conditions say who gets in.
     AnyPrincipal,
     /// The OIDC providers of the account were not given: whether there is one was not checked.
     ProvidersNotGiven,
@@ -330,6 +332,8 @@ impl Reason {
                 difference: PrincipalDifference::OtherKind,
                 principal,
             } if principal.starts_with("Service ") => "EPI04",
+            // Only EKS Pod Identity asks for these on their own.
+            Self::ActionMismatch { action } if action != "sts:AssumeRoleWithWebIdentity" => "EPI04",
             Self::PrincipalMismatch { .. } => "AWS04",
             Self::ActionMismatch { .. } | Self::SessionActionMissing { .. } => "AWS09",
             Self::ConditionFailed(_) | Self::ExplicitDeny { .. } | Self::NoAllowStatement => {

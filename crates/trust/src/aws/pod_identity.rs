@@ -73,8 +73,8 @@ pub fn evaluate_pod_identity(
     }
 }
 
-/// Decides whether EKS may assume a role for a pod: its trust policy alone. `session_tags` is false for an association
-/// that disables them.
+/// Decides whether EKS may assume a role for a pod: its trust policy alone (EPI04). `session_tags` is false for an
+/// association that disables them.
 #[must_use]
 pub fn evaluate_pod_identity_trust(
     role: &Role,
@@ -286,15 +286,7 @@ fn check_trust(
                 decided_by.get_or_insert(clause);
             }
             Err(miss) => {
-                let reason = if action == "sts:TagSession" {
-                    Reason::SessionActionMissing {
-                        action,
-                        because: Box::new(miss.reason),
-                    }
-                } else {
-                    miss.reason
-                };
-                let mut failure = unauthorized(reason, miss.clause);
+                let mut failure = unauthorized(miss.reason, miss.clause);
                 failure.others = evaluation.others;
                 return Err(failure);
             }

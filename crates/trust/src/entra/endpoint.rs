@@ -354,7 +354,7 @@ fn find_credential<'a>(
     application: &'a Application,
     assertion: &Assertion<'_>,
 ) -> Step<(&'a FederatedIdentityCredential, String)> {
-    let mut misses: Vec<(u8, NearMiss<Reason>)> = Vec::new();
+    let mut misses = Vec::new();
     for credential in &application.credentials {
         match compare(application, credential, assertion) {
             Ok(audience) => return Ok((credential, audience)),
@@ -362,7 +362,7 @@ fn find_credential<'a>(
         }
     }
     misses.sort_by_key(|(rank, _)| *rank);
-    let mut misses = misses.into_iter().map(|(_, miss)| miss);
+    let mut misses = misses.into_iter().map(|(_, miss)| *miss);
     let first = misses.next().unwrap_or_else(|| NearMiss {
         reason: Reason::NoCredentials,
         clause: Clause::new(application.document(), "", "federatedIdentityCredentials"),
@@ -432,19 +432,19 @@ fn compare(
     application: &Application,
     credential: &FederatedIdentityCredential,
     assertion: &Assertion<'_>,
-) -> Result<String, (u8, NearMiss<Reason>)> {
+) -> Result<String, (u8, Box<NearMiss<Reason>>)> {
     let miss = |rank, reason, member: &str, expected: &str, found: &str| {
+        let clause = Clause::new(
+            application.credential_document(credential),
+            format!("{}/{member}", credential.pointer),
+            member,
+        );
         Err((
             rank,
-            NearMiss {
+            Box::new(NearMiss {
                 reason,
-                clause: Clause::new(
-                    application.credential_document(credential),
-                    format!("{}/{member}", credential.pointer),
-                    member,
-                )
-                .compared(expected, found),
-            },
+                clause: clause.compared(expected, found),
+            }),
         ))
     };
     if credential.issuer != assertion.issuer {

@@ -202,50 +202,144 @@ mod tests {
     }
 
     #[test]
-    fn deep() {
-        for n in [100usize, 500, 1000, 1365, 2040, 4000] {
-            for (name, e) in [
-                (
-                    "paren",
-                    format!("{}1{}", "(".repeat(n / 2), ")".repeat(n / 2)),
-                ),
-                (
-                    "list",
-                    format!("{}1{}", "[".repeat(n / 2), "]".repeat(n / 2)),
-                ),
-                ("not", format!("{}true", "!".repeat(n))),
-                ("minus", format!("{}1", "-".repeat(n))),
-                ("plus", format!("{}1", "1+".repeat(n / 2))),
-                ("and", format!("{}true", "true&&".repeat(n / 6))),
-                ("dots", format!("assertion{}", ".a".repeat(n / 2))),
-                ("tern", format!("{}1", "true?1:".repeat(n / 7))),
-                (
-                    "call",
-                    format!("{}1{}", "f(".repeat(n / 3), ")".repeat(n / 3)),
-                ),
-                (
-                    "map",
-                    format!("{}1{}", "{1:".repeat(n / 4), "}".repeat(n / 4)),
-                ),
-                ("open", "(".repeat(n)),
-                ("garbage", "\"'\\x{[(".repeat(n / 7)),
-            ] {
-                let t = std::time::Instant::now();
-                let r = evaluate(&e, &[("assertion", &assertion())]);
-                println!(
-                    "{n} {name} {:?} {:?}",
-                    t.elapsed(),
-                    r.map(|v| {
-                        let s = v.to_string();
-                        s.chars().take(30).collect::<String>()
-                    })
-                    .map_err(|e| e
-                        .to_string()
-                        .chars()
-                        .take(80)
-                        .collect::<String>())
-                );
-            }
+    fn expressions_have_the_values_that_google_documents() {
+        for (expression, expected) in [
+            (
+                "assertion.sub",
+                json!("system:serviceaccount:shop:checkout"),
+            ),
+            ("assertion['kubernetes.io']['namespace']", json!("shop")),
+            (
+                "assertion['kubernetes.io'].serviceaccount.name",
+                json!("checkout"),
+            ),
+            (
+                "assertion.sub.split(':')",
+                json!(["system", "serviceaccount", "shop", "checkout"]),
+            ),
+            ("assertion.sub.split(':')[2]", json!("shop")),
+            ("['a', 'b'].join('/')", json!("a/b")),
+            ("assertion.aud.join(',')", json!("a,b")),
+            ("'MiXed'.lowerAscii()", json!("mixed")),
+            ("'MiXed'.upperAscii()", json!("MIXED")),
+            ("' x '.trim()", json!("x")),
+            ("'a-b'.replace('-', '_')", json!("a_b")),
+            ("'abc'.substring(1)", json!("bc")),
+            ("'abc'.indexOf('c')", json!(2)),
+            ("assertion.sub.startsWith('system:')", json!(true)),
+            ("assertion.sub.endsWith('x')", json!(false)),
+            ("assertion.sub.contains(':shop:')", json!(true)),
+            ("assertion.sub.matches('^system:[a-z]+:')", json!(true)),
+            ("'a' in assertion.aud", json!(true)),
+            ("assertion.aud.exists(a, a == 'b')", json!(true)),
+            ("assertion.aud.all(a, a == 'b')", json!(false)),
+            ("assertion.aud.map(a, a + '!')", json!(["a!", "b!"])),
+            ("has(assertion.groups)", json!(false)),
+            ("has(assertion.groups) ? 1 : 2", json!(2)),
+            ("assertion.exp > 5", json!(true)),
+            ("assertion.ratio < 1.0", json!(true)),
+            ("size(assertion.aud)", json!(2)),
+            ("assertion.none == null", json!(true)),
+            ("assertion.none", json!(null)),
+            ("{'b': 1, 'a': [true]}", json!({"a": [true], "b": 1})),
+            (
+                "timestamp('1970-01-01T00:00:01Z') < timestamp('1970-01-01T00:00:02Z')",
+                json!(true),
+            ),
+        ] {
+            assert_eq!(
+                evaluate(expression, &[("assertion", &assertion())]),
+                Ok(expected),
+                "{expression}"
+            );
+        }
+    }
+
+    #[test]
+    fn extract_takes_what_stands_between() {
+        for (text, template, expected) in [
+            ("projects/p/buckets/b", "buckets/{name}", "b"),
+            ("projects/p/buckets/b/objects/o", "buckets/{name}/", "b"),
+            (
+                "projects/p/buckets/b/objects/o",
+                "/buckets/{name}/objects",
+                "b",
+            ),
+            ("projects/p/buckets/b", "buckets/{name}/", ""),
+            ("projects/p", "buckets/{name}", ""),
+            ("refs/heads/main", "refs/heads/{branch}", "main"),
+            (
+                "system:serviceaccount:shop:checkout",
+                "{all}",
+                "system:serviceaccount:shop:checkout",
+            ),
+            (
+                "system:serviceaccount:shop:checkout",
+                "system:serviceaccount:{ns}:",
+                "shop",
+            ),
+            ("a:b:c", "{first}:", "a"),
+            ("", "x{y}", ""),
+        ] {
+            let expression = format!("'{text}'.extract('{template}')");
+            assert_eq!(
+                evaluate(&expression, &[]),
+                Ok(json!(expected)),
+                "{expression}"
+            );
+        }
+        assert!(evaluate("'x'.extract('no name')", &[]).is_err());
+    }
+
+    #[test]
+    fn what_has_no_value_says_why() {
+        for (expression, reason) in [
+            ("assertion.upn", "No such key: upn"),
+            ("unknown", "Undeclared reference to 'unknown'"),
+            ("assertion.sub > 5", "no matching overload"),
+            ("f(1)", "Undeclared reference to 'f'"),
+            ("1 / 0", "zero"),
+            ("'x'.matches('(')", "matches"),
+            ("assertion.sub ==", "does not parse"),
+            ("", "does not parse"),
+            ("timestamp('x')", "timestamp"),
+        ] {
+            let error = evaluate(expression, &[("assertion", &assertion())]).unwrap_err();
+            let text = error.to_string();
+            assert!(text.contains(reason), "{expression}: {text}");
+            assert!(!text.contains('\n'), "{text}");
+        }
+        let long = "a".repeat(MAX_CONDITION_CHARACTERS + 1);
+        assert_eq!(
+            evaluate(&long, &[]),
+            Err(CelError::TooLong {
+                limit: 4096,
+                found: 4097
+            })
+        );
+    }
+
+    #[test]
+    fn nesting_as_deep_as_an_expression_can_be_does_not_end_the_process() {
+        for (open, middle, close) in [
+            ("(", "1", ")"),
+            ("[", "1", "]"),
+            ("!", "true", ""),
+            ("-", "1", ""),
+            ("1+", "1", ""),
+            ("true&&", "true", ""),
+            ("true?1:", "1", ""),
+            ("f(", "1", ")"),
+            ("{1:", "1", "}"),
+            ("", "assertion", ".a"),
+            ("", "assertion", "[0]"),
+            ("(", "", ""),
+            ("\"'\\x{[(", "", ""),
+        ] {
+            let times = (MAX_CONDITION_CHARACTERS - middle.len()) / (open.len() + close.len());
+            let expression = format!("{}{middle}{}", open.repeat(times), close.repeat(times));
+            // Whatever it is, there is an answer.
+            let _ = evaluate(&expression, &[("assertion", &assertion())]);
         }
     }
 }

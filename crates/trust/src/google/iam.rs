@@ -294,7 +294,7 @@ fn check_bindings(
                         clause: clause(&member.text, &closest(member, principal)),
                     },
                 ),
-                None => match check_binding(binding, request) {
+                None => match check_binding(binding, request, &document) {
                     Ok(()) => {
                         lint_member(member, clause(&member.text, &principal.identifier()), lints);
                         granted.get_or_insert_with(|| {
@@ -302,16 +302,7 @@ fn check_bindings(
                         });
                         continue;
                     }
-                    Err((rank, reason, clause_of_role)) => (
-                        rank,
-                        NearMiss {
-                            reason,
-                            clause: Clause {
-                                document: document.clone(),
-                                ..clause_of_role
-                            },
-                        },
-                    ),
+                    Err((rank, miss)) => (rank, *miss),
                 },
             };
             misses.push(miss);
@@ -338,7 +329,9 @@ fn check_bindings(
 fn check_binding(
     binding: &Binding,
     request: &Impersonation<'_>,
-) -> Result<(), (u8, Reason, Clause)> {
+    document: &str,
+) -> Result<(), (u8, Box<NearMiss<Reason>>)> {
+    let miss = |rank, reason, clause| Err((rank, Box::new(NearMiss { reason, clause })));
     if !GRANTING_ROLES.contains(&binding.role.as_str()) {
         let role = binding.role.clone();
         let reason = if role.starts_with("roles/") {
@@ -346,9 +339,9 @@ fn check_binding(
         } else {
             Reason::RoleNotKnown { role }
         };
-        let clause = Clause::new("", format!("{}/role", binding.pointer), "role")
+        let clause = Clause::new(document, format!("{}/role", binding.pointer), "role")
             .compared(GRANTING_ROLES.join(" or "), &binding.role);
-        return Err((1, reason, clause));
+        return miss(1, reason, clause);
     }
     let Some(expression) = &binding.condition else {
         return Ok(());
@@ -368,12 +361,12 @@ fn check_binding(
         Err(error) => (Some(error.to_string()), error.to_string()),
     };
     let clause = Clause::new(
-        "",
+        document,
         format!("{}/condition/expression", binding.pointer),
         "condition",
     )
     .compared(expression, found);
-    Err((0, Reason::BindingConditionFailed { problem }, clause))
+    miss(0, Reason::BindingConditionFailed { problem }, clause)
 }
 
 fn lint_member(member: &Member, clause: Clause, lints: &mut Vec<Lint<LintKind>>) {

@@ -34,8 +34,12 @@ fn context() -> Context {
 }
 
 fn statement(condition: &Value) -> Value {
-    let condition: Value =
-        serde_json::from_str(&condition.to_string().replace("P:", &format!("{PREFIX}:"))).unwrap();
+    let condition: Value = serde_json::from_str(
+        &condition
+            .to_string()
+            .replace("\"P:", &format!("\"{PREFIX}:")),
+    )
+    .unwrap();
     json!({
         "Effect": "Allow", "Principal": {"Federated": PROVIDER}, "Action": ACTION, "Condition": condition,
     })
