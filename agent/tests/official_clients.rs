@@ -11,10 +11,14 @@
 
 #[path = "official/client.rs"]
 mod client;
+#[path = "official/differences.rs"]
+mod differences;
 #[path = "official/install.rs"]
 mod install;
 #[path = "official/wire.rs"]
 mod wire;
+#[path = "official/workloads.rs"]
+mod workloads;
 
 use std::{
     collections::BTreeSet,
@@ -25,15 +29,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use cwii_contract::{
-    Outcome::{self, Denied, Invalid, Unreachable, Verified},
-    Provider,
-};
+use cwii_contract::{Outcome, Provider};
 use cwii_exchange::{Env, Options};
-use cwii_lab::{Case, Certificate, Fault, FaultKind, Lab, Mechanism, Service, Workload};
-use jiff::{SignedDuration, Timestamp};
+use cwii_lab::{Case, Fault, Lab, Mechanism, Service, Workload};
+use jiff::Timestamp;
 
 use client::{Client, Patience, Verdict};
+use differences::{AZURE_IDENTITY, BOTOCORE, GOOGLE_AUTH};
+use workloads::{GENEROUS, SHORT};
 
 #[test]
 fn botocore_comes_to_the_agents_verdicts_by_the_agents_requests() {
@@ -69,114 +72,6 @@ fn azure_identity_comes_to_the_agents_verdicts_by_the_agents_requests() {
         &[(Mechanism::EntraFederated, Service::Entra)],
     );
 }
-
-/// Where a client comes to another verdict by its nature. A row that does not hold fails the test, as does a difference
-/// without a row.
-const OTHER_VERDICTS: [OtherVerdict; 7] = [
-    OtherVerdict {
-        client: BOTOCORE,
-        of: &["aws-placeholder", "row-a23-arn", "row-a24-session"],
-        agent: Invalid,
-        says: Denied,
-        because: "the agent parses role and session name, and sends no token to a role that cannot be",
-    },
-    OtherVerdict {
-        client: BOTOCORE,
-        of: &["row-a7-opaque", "row-p3-empty"],
-        agent: Invalid,
-        says: Denied,
-        because: "the agent sends nothing that cannot be a token",
-    },
-    OtherVerdict {
-        client: GOOGLE_AUTH,
-        of: &[
-            "GoogleDirect, google-sts: 429 once",
-            "GoogleDirect, google-sts: 503 once",
-            "GoogleImpersonated, google-iam: 429 once",
-            "GoogleImpersonated, google-iam: 503 once",
-        ],
-        agent: Verified,
-        says: Unreachable,
-        because: "google-auth asks STS and IAM once, the agent again where the trouble is transient",
-    },
-    OtherVerdict {
-        client: GOOGLE_AUTH,
-        of: &[
-            "GkeMetadata, gke-metadata: 429 once",
-            "GkeMetadata, gke-metadata: 503 once",
-        ],
-        agent: Verified,
-        says: Unreachable,
-        because: "to google-auth a first answer that is no success means no metadata server",
-    },
-    OtherVerdict {
-        client: AZURE_IDENTITY,
-        of: &["row-900023-tenant"],
-        agent: Invalid,
-        says: Denied,
-        because: "the agent parses the tenant, which becomes a part of the path",
-    },
-    OtherVerdict {
-        client: AZURE_IDENTITY,
-        of: &["row-7000218-empty", "row-50027-truncated"],
-        agent: Invalid,
-        says: Denied,
-        because: "the agent sends nothing that cannot be a token",
-    },
-    OtherVerdict {
-        client: AZURE_IDENTITY,
-        of: &["row-50196", "row-500531"],
-        agent: Unreachable,
-        says: Denied,
-        because: "azure-identity tries again by status only, the agent also by the codes that Entra calls transient",
-    },
-];
-
-/// Where a client sends something else by its nature; the same applies.
-const OTHER_REQUESTS: [OtherRequests; 2] = [
-    OtherRequests {
-        client: GOOGLE_AUTH,
-        of: &[
-            "GoogleDirect, google-sts: redirect 302",
-            "GoogleDirect, google-sts: redirect 307",
-            "GoogleImpersonated, google-iam: redirect 302",
-            "GoogleImpersonated, google-iam: redirect 307",
-            "GkeMetadata, gke-metadata: redirect 302",
-            "GkeMetadata, gke-metadata: redirect 307",
-        ],
-        because: "google-auth follows redirects, with the token in its hands; the agent never does",
-    },
-    OtherRequests {
-        client: GOOGLE_AUTH,
-        of: &[
-            "GkeMetadata, gke-metadata: 429 once",
-            "GkeMetadata, gke-metadata: 503 once",
-        ],
-        because: "see the verdict: google-auth asks no further",
-    },
-];
-
-/// A row about verdicts. Where the agent's is [`Invalid`] it has sent nothing, so the requests differ as well.
-struct OtherVerdict {
-    client: &'static str,
-    /// Workloads, or `MECHANISM, SERVICE: FAULT`.
-    of: &'static [&'static str],
-    agent: Outcome,
-    says: Outcome,
-    because: &'static str,
-}
-
-/// A row about requests.
-struct OtherRequests {
-    client: &'static str,
-    /// Workloads, or `MECHANISM, SERVICE: FAULT`.
-    of: &'static [&'static str],
-    because: &'static str,
-}
-
-const BOTOCORE: &str = "botocore";
-const GOOGLE_AUTH: &str = "google-auth";
-const AZURE_IDENTITY: &str = "azure-identity";
 
 /// Compares a client with the agent: on every workload of the lab for its cloud, and under the faults of every service,
 /// each on a healthy workload. Most of the time somebody waits for an answer, so all of this runs side by side, each
@@ -219,13 +114,16 @@ fn every_workload(mut court: Court, provider: Provider) -> String {
             court.hear(case.name, &workload, GENEROUS);
         }
     }
+    for (name, workload) in workloads::variants(&court.lab, provider) {
+        court.hear(name, &workload, GENEROUS);
+    }
     court.close("every workload", |of| !of.contains(':'))
 }
 
 fn every_fault(mut court: Court, mechanism: Mechanism, service: Service) -> String {
     let workload = court.lab.lay_out(&Case::new("healthy", mechanism)).unwrap();
     let topic = format!("{mechanism:?}, {service}");
-    for (name, fault, patience) in faults(service) {
+    for (name, fault, patience) in workloads::faults(service) {
         court.fault = Some((service, fault));
         court.hear(&format!("{topic}: {name}"), &workload, patience);
     }
@@ -234,80 +132,6 @@ fn every_fault(mut court: Court, mechanism: Mechanism, service: Service) -> Stri
     })
 }
 
-/// The faults by name, and how long either side waits.
-fn faults(service: Service) -> Vec<(&'static str, Fault, Duration)> {
-    let status = |status, retry_after| FaultKind::Status {
-        status,
-        retry_after,
-    };
-    let moment = Duration::from_millis(20);
-    let hour = SignedDuration::from_hours(1);
-    let lasting = [
-        ("latency", FaultKind::Latency(moment)),
-        ("round trip", FaultKind::RoundTrip(moment)),
-        ("429", status(429, None)),
-        ("500", status(500, None)),
-        ("503", status(503, None)),
-        ("hang when connecting", FaultKind::HangConnect),
-        ("hang", FaultKind::Hang),
-        ("hang in the body", FaultKind::HangBody),
-        ("reset", FaultKind::Reset),
-        ("truncated", FaultKind::Truncated),
-        ("oversized", FaultKind::Oversized(8 << 20)),
-        ("garbage", FaultKind::Garbage),
-        ("wrong content", FaultKind::WrongContent),
-        ("portal's page", FaultKind::HtmlPage),
-        ("gateway's page", FaultKind::HtmlError),
-        ("redirect 302", FaultKind::Redirect(302)),
-        ("redirect 307", FaultKind::Redirect(307)),
-        ("stale keys", FaultKind::StaleJwks),
-        ("clock ahead", FaultKind::ClockShift(hour)),
-        ("clock behind", FaultKind::ClockShift(-hour)),
-        (
-            "untrusted certificate",
-            FaultKind::Certificate(Certificate::Untrusted),
-        ),
-        (
-            "expired certificate",
-            FaultKind::Certificate(Certificate::Expired),
-        ),
-        (
-            "another's certificate",
-            FaultKind::Certificate(Certificate::OtherName),
-        ),
-    ];
-    let passing = [
-        ("429 once", status(429, Some(1))),
-        ("503 once", status(503, None)),
-    ];
-    let lasting = lasting
-        .into_iter()
-        .map(|(name, kind)| (name, Fault::always(kind)));
-    let passing = passing
-        .into_iter()
-        .map(|(name, kind)| (name, Fault::first(1, kind)));
-    lasting
-        .chain(passing)
-        .filter(|(_, fault)| service.is_tls() || !matches!(fault.kind, FaultKind::Certificate(_)))
-        .map(|(name, fault)| {
-            (
-                name,
-                fault,
-                if name.starts_with("hang") {
-                    SHORT
-                } else {
-                    GENEROUS
-                },
-            )
-        })
-        .collect()
-}
-
-/// Longer than anything on loopback takes.
-const GENEROUS: Duration = Duration::from_secs(5);
-/// For what never answers.
-const SHORT: Duration = Duration::from_secs(1);
-
 /// One lab, one client, and what it differed in.
 struct Court {
     lab: Lab,
@@ -315,7 +139,7 @@ struct Court {
     name: &'static str,
     fault: Option<(Service, Fault)>,
     heard: BTreeSet<String>,
-    /// Rows of the tables that proved true.
+    /// What the table says, and is so.
     proved: BTreeSet<&'static str>,
     complaints: String,
     started: Instant,
@@ -336,67 +160,50 @@ impl Court {
     }
 
     /// Lets both federate one workload, and compares.
-    fn hear(&mut self, of: &str, workload: &Workload, patience: Duration) {
+    fn hear(&mut self, of: &str, workload: &Workload, timeout: Duration) {
         self.heard.insert(of.to_owned());
-        let (ours, our_requests) = self.record(|_| agent(workload, patience));
-        let attempts = (patience == SHORT).then_some(1);
-        let ((theirs, said), their_requests) = self.record(|client| {
-            client.verify(
-                &workload.env,
-                Patience {
-                    timeout: patience,
-                    attempts,
-                },
-            )
-        });
+        let attempts = (timeout == SHORT).then_some(1);
+        let (ours, our_requests) = self.record(|_| agent(workload, timeout));
+        let ((theirs, said), their_requests) =
+            self.record(|client| client.verify(&workload.env, Patience { timeout, attempts }));
 
-        let mut complaints = String::new();
+        let verdicts = (ours.outcome != theirs.outcome).then_some((ours.outcome, theirs.outcome));
+        let unsent = |verdict: &Verdict, requests: &[wire::Call]| {
+            verdicts.is_some() && verdict.outcome == Outcome::Invalid && requests.is_empty()
+        };
+        let implied = unsent(&ours, &our_requests) || unsent(&theirs, &their_requests);
+        let other_words = ours.differs_from(&theirs);
+        let other_requests = wire::difference(&our_requests, &their_requests);
+        let requests = !other_requests.is_empty() && !implied;
+
+        let complaints = &mut self.complaints;
+        let known = differences::rows(self.name).find(|(_, known)| *known == of);
+        if let Some((_, known)) = known.filter(|(row, _)| {
+            (row.verdicts, row.requests) == (verdicts, requests)
+                && (verdicts.is_some() || other_words.is_none())
+        }) {
+            self.proved.insert(known);
+        } else if known.is_some() || other_words.is_some() || requests {
+            let what = other_words.unwrap_or_else(|| "other requests".into());
+            let _ = write!(
+                complaints,
+                "{of}: {what}\n  agent:  {ours}\n  client: {theirs}\n{other_requests}"
+            );
+            if let Some((row, _)) = known {
+                let _ = writeln!(
+                    complaints,
+                    "  not the difference of the table ({})",
+                    row.because
+                );
+            }
+        }
         if self
             .lab
             .secrets()
             .iter()
             .any(|secret| said.contains(secret.as_str()))
         {
-            complaints.push_str("  the client's words hold a secret\n");
-        }
-        let named = |row: &&'static str| *row == of;
-        let mut differ = ours.differs_from(&theirs);
-        let known = OTHER_VERDICTS
-            .iter()
-            .filter(|row| row.client == self.name)
-            .find_map(|row| Some((row, *row.of.iter().find(|of| named(of))?)));
-        if let Some((row, of)) = known {
-            if (row.agent, row.says) == (ours.outcome, theirs.outcome) {
-                self.proved.insert(of);
-                differ = None;
-            } else {
-                differ = Some(format!("not the difference of the table ({})", row.because));
-            }
-        }
-        if let Some(differ) = differ {
-            let _ = writeln!(
-                complaints,
-                "  {differ}\n    agent:  {ours}\n    client: {theirs}"
-            );
-        }
-
-        let other = wire::difference(&our_requests, &their_requests);
-        let refused = known.is_some_and(|(row, _)| row.agent == Invalid) && our_requests.is_empty();
-        let known = OTHER_REQUESTS
-            .iter()
-            .filter(|row| row.client == self.name)
-            .find_map(|row| row.of.iter().find(|of| named(of)));
-        match known {
-            _ if other.is_empty() || refused => {}
-            Some(of) => {
-                self.proved.insert(of);
-            }
-            None => {
-                let _ = write!(complaints, "  other requests\n{other}");
-            }
-        }
-        if !complaints.is_empty() {
-            let _ = write!(self.complaints, "{of}\n{complaints}");
+            let _ = writeln!(complaints, "{of}: the client's words hold a secret");
         }
     }
 
@@ -411,25 +218,17 @@ impl Court {
         (given, wire::exchange(&self.lab.requests()[before..]))
     }
 
-    /// What there is to complain of, rows of the tables included that this was `about` and that did not prove true.
+    /// What there is to complain of, rows of the table included that this was `about` and that never came up.
     fn close(mut self, topic: &str, about: impl Fn(&str) -> bool) -> String {
         assert!(!self.heard.is_empty(), "{topic}: nothing was compared");
-        let verdicts = OTHER_VERDICTS
-            .iter()
-            .map(|row| (row.client, row.of, row.because));
-        let requests = OTHER_REQUESTS
-            .iter()
-            .map(|row| (row.client, row.of, row.because));
-        for (_, of, because) in verdicts.chain(requests).filter(|row| row.0 == self.name) {
-            for of in of
-                .iter()
-                .filter(|of| about(of) && !self.proved.contains(*of))
-            {
-                let _ = writeln!(
-                    self.complaints,
-                    "{of}\n  no difference, against the table ({because})"
-                );
-            }
+        for (row, of) in
+            differences::rows(self.name).filter(|(_, of)| about(of) && !self.heard.contains(*of))
+        {
+            let _ = writeln!(
+                self.complaints,
+                "{of}: in the table and never heard ({})",
+                row.because
+            );
         }
         tell(&format!(
             "{}, {topic}: {} cases in {:.1} s, {} of them in the table of differences",

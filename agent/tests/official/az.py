@@ -1,32 +1,22 @@
-"""azure-identity, as an application uses it: WorkloadIdentityCredential, and a token for the cloud's resource manager."""
+"""azure-identity, as an application uses it: WorkloadIdentityCredential, and a token for Azure's resource manager."""
 
-import os
 import re
-import urllib.parse
 
 import azure.core.exceptions as errors
 from azure.identity import CredentialUnavailableError, WorkloadIdentityCredential
 
 import judge
 
-# The applications of a sovereign cloud ask for their own resource manager.
-RESOURCE_MANAGERS = {
-    "login.microsoftonline.us": "https://management.usgovcloudapi.net",
-    "login.chinacloudapi.cn": "https://management.chinacloudapi.cn",
-    "login.partner.microsoftonline.cn": "https://management.chinacloudapi.cn",
-}
-PUBLIC = "https://management.azure.com"
+SCOPE = "https://management.azure.com/.default"
 
 
 def verify(job):
     settings = {"connection_timeout": job["timeout"], "read_timeout": job["timeout"]}
     if job["attempts"]:
         settings["retry_total"] = job["attempts"] - 1
-    authority = os.environ.get("AZURE_AUTHORITY_HOST", "")
-    host = urllib.parse.urlsplit(authority if "//" in authority else f"//{authority}").hostname
     try:
         credential = WorkloadIdentityCredential(**settings)
-        credential.get_token(RESOURCE_MANAGERS.get(host, PUBLIC) + "/.default")
+        credential.get_token(SCOPE)
     except CredentialUnavailableError as error:
         return judge.failed("invalid", error.message)
     except errors.ClientAuthenticationError as error:

@@ -14,6 +14,12 @@ from google.auth import exceptions as errors
 import judge
 
 SCOPES = ["https://www.googleapis.com/auth/cloud-platform"]
+FAILURES = (
+    errors.GoogleAuthError,
+    OSError,  # the token file
+    ValueError,  # a token file or an answer that is not what it should be
+    AttributeError, KeyError, TypeError,  # a member that is missing in a document or an answer
+)
 
 
 class Transport(google.auth.transport.requests.Request):
@@ -48,7 +54,7 @@ def verify(job):
     try:
         credentials, _ = google.auth.default(scopes=SCOPES, request=request)
         credentials.refresh(request)
-    except (errors.GoogleAuthError, KeyError, OSError, TypeError, ValueError) as error:
+    except FAILURES as error:
         return refused(error, transport)
     if not credentials.token:
         return judge.failed("unreachable", "an answer without a token")

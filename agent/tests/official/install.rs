@@ -77,14 +77,14 @@ fn install(place: &Path) -> Result<(), String> {
         python(Path::new("python3"))
             .args(["-m", "venv"])
             .arg(&environment),
-        "a virtual environment of Python",
+        "virtual environment of Python",
     )?;
     run(
         python(&interpreter_in(&environment))
             .args(["-m", "pip", "install", "--quiet", "--no-input"])
             .args(["--disable-pip-version-check", "--retries=1", "--timeout=15"])
             .args(PACKAGES),
-        "the package registry",
+        "installation from the package registry",
     )?;
     if place.exists() && !interpreter_in(place).exists() {
         // Its Python was removed from the machine since.

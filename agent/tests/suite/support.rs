@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use cwii_contract::{Provider, VerifyResult, names};
@@ -10,9 +11,16 @@ use cwii_exchange::{Env, Options};
 use cwii_lab::{Lab, Workload};
 use jiff::Timestamp;
 
-/// A lab on free ports.
+/// A lab on free ports. All of this process sign with the same keys: making an RSA key takes a moment.
 pub(crate) fn lab() -> Lab {
-    Lab::start(cwii_lab::Options::default()).unwrap()
+    static KEYS: OnceLock<cwii_lab::Keys> = OnceLock::new();
+    let lab = Lab::start(cwii_lab::Options {
+        keys: KEYS.get().cloned(),
+        ..Default::default()
+    })
+    .unwrap();
+    KEYS.get_or_init(|| lab.keys());
+    lab
 }
 
 /// The agent library in this process.

@@ -750,7 +750,7 @@ impl Case<'_> {
                 );
             }
         }
-        if self.exchange.token.is_some() || matches!(failure.cause, Cause::Answer(_)) {
+        if self.clock.skew.is_some() || answered(&failure.cause).is_some() {
             let cloud = match self.clock.skew {
                 Some(skew) if skew.abs() < SignedDuration::from_secs(2) => {
                     format!("{} and this node agree", self.cloud())
@@ -841,9 +841,12 @@ fn token_file(problem: &TokenProblem) -> Finding {
             "mount the projected token volume itself and leave its file as it is",
         ),
     };
-    Finding::new(code, problem.problem.clone())
-        .evidence("token file", problem.path.clone())
-        .fix(fix)
+    Finding::new(
+        code,
+        format!("the token file cannot be used: {}", problem.problem),
+    )
+    .evidence("token file", problem.path.clone())
+    .fix(fix)
 }
 
 fn token_row(kind: TokenProblemKind) -> Option<&'static str> {

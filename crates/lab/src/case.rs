@@ -426,6 +426,7 @@ pub(crate) fn lay_out(state: &Arc<State>, case: &Case, names: Names) -> Result<W
             put(env::AWS_DEFAULT_REGION, REGION.into());
             put(env::AWS_STS_REGIONAL_ENDPOINTS, "regional".into());
             put("AWS_ENDPOINT_URL_STS", endpoints.sts.clone());
+            allow_endpoints.push(authority(&endpoints.sts));
             if case.mechanism == Mechanism::AwsWebIdentity {
                 put(env::AWS_ROLE_ARN, names.get("ROLE_ARN").into());
                 put(env::AWS_WEB_IDENTITY_TOKEN_FILE, token_text);

@@ -179,26 +179,26 @@ fn aws() -> Vec<Row> {
             token(case("row-a13-fraction").token(|t| t.claim("iat", json!(1_767_225_600.5))))),
         row("A14", "session tags in another form", invalid("principal_tags passed in claim is not in correct format."), "TOK01",
             token(case("row-a14-tags").token(|t| t.claim("https://aws.amazon.com/tags", json!({ "principal_tags": { "team": "shop" } }))))),
-        row("A15", "ProviderId along with an OIDC token", invalid("Provided Token is not a Login With Amazon token"), None,
+        row("A15", "ProviderId along with an OIDC token", invalid("Provided Token is not a Login With Amazon token"), "AWS19",
             sts("row-a15-provider-id", 400, "InvalidIdentityToken", "Provided Token is not a Login With Amazon token")),
-        row("A15b", "the roles claim lacks the role", invalid("The target role ARN is not present in the roles claim of the identity token"), "AWS10",
+        row("A15b", "the roles claim lacks the role", invalid("The target role ARN is not present in the roles claim of the identity token"), "AWS19",
             token(case("row-a15b-role").token(|t| t.claim(ROLES_CLAIM, json!(["arn:aws:iam::111122223333:role/other"]))))),
-        row("A15b", "the roles claim has no role", invalid("The roles claim contains no valid role ARNs"), "TOK01",
+        row("A15b", "the roles claim has no role", invalid("The roles claim contains no valid role ARNs"), "AWS19",
             token(case("row-a15b-none").token(|t| t.claim(ROLES_CLAIM, json!(["*"]))))),
-        row("A15c", "the roles claim is a number", invalid("The roles claim is not in a supported format"), "TOK01",
+        row("A15c", "the roles claim is a number", invalid("The roles claim is not in a supported format"), "AWS19",
             token(case("row-a15c-number").token(|t| t.claim(ROLES_CLAIM, json!(7))))),
         row("A16", "expired", answer(400, "ExpiredTokenException", "Token expired: current date/time"), "TOK09",
             token(case("row-a16-expired").token(|t| t.issued = SignedDuration::from_hours(-2)))),
-        row("A17", "too old", answer(400, "ExpiredTokenException", "Token too old: "), "TOK05",
+        row("A17", "too old", answer(400, "ExpiredTokenException", "Token too old: "), "TOK09",
             sts("row-a17-old", 400, "ExpiredTokenException", "Token too old: 31536000")),
-        row("A18", "the identity provider rejected the claim", answer(403, "IDPRejectedClaim", "400 Bad Request"), None,
+        row("A18", "the identity provider rejected the claim", answer(403, "IDPRejectedClaim", "400 Bad Request"), "AWS19",
             sts("row-a18-rejected", 403, "IDPRejectedClaim", "graph.facebook.com: HTTP response error: 400 Bad Request")),
         row("A19", "the issuer could not be reached", answer(400, "IDPCommunicationError", "could not be reached"), "ISS05",
             sts("row-a19-issuer", 400, "IDPCommunicationError", "The identity provider (IDP) that was asked to verify the incoming identity token could not be reached."))
             .exit(VerifyExit::Unreachable),
-        row("A20", "a session policy that is none", answer(400, "MalformedPolicyDocument", "not in the valid JSON format"), None,
+        row("A20", "a session policy that is none", answer(400, "MalformedPolicyDocument", "not in the valid JSON format"), "AWS19",
             sts("row-a20-policy", 400, "MalformedPolicyDocument", "The policy is not in the valid JSON format.")),
-        row("A21", "session policies and tags too large", answer(400, "PackedPolicyTooLarge", "too large for session"), None,
+        row("A21", "session policies and tags too large", answer(400, "PackedPolicyTooLarge", "too large for session"), "AWS19",
             sts("row-a21-packed", 400, "PackedPolicyTooLarge", "Serialized token too large for session")),
         row("A22", "STS is off in the region", answer(403, "RegionDisabledException", "STS is not activated in this region for account:222233334444"), "AWS13",
             document(case("row-a22-region").account("222233334444").set(Document::AwsAccount, "/DisabledRegions", json!(["{{REGION}}"])))),
@@ -246,6 +246,9 @@ fn aws() -> Vec<Row> {
 
 fn pod_identity() -> Vec<Row> {
     let case = |name| Case::new(name, Mechanism::AwsPodIdentity);
+    let agent = |name, status, code, text| {
+        forced_case(case(name), Service::PodIdentity, status, code, text, None)
+    };
     vec![
         row(
             "P1",
@@ -307,8 +310,7 @@ fn pod_identity() -> Vec<Row> {
             answer(400, "", "Service account token cannot be parsed"),
             "TOK01",
             token(case("row-p3-opaque").file(TokenFile::Text("opaque"))),
-        )
-        .found_before_asking(),
+        ),
         row(
             "P3",
             "an empty token",
@@ -342,6 +344,48 @@ fn pod_identity() -> Vec<Row> {
             )),
         )
         .exit(VerifyExit::Unreachable),
+        row(
+            "P6",
+            "EKS throttles",
+            answer(429, "ThrottlingException", "Too Many Requests"),
+            "EPI13",
+            agent(
+                "row-p6-throttled",
+                429,
+                "ThrottlingException",
+                "Too Many Requests",
+            ),
+        )
+        .exit(VerifyExit::Unreachable),
+        row(
+            "P7",
+            "EKS fails on its side",
+            answer(503, "ServiceUnavailableException", "try again"),
+            "EPI13",
+            agent(
+                "row-p7-unavailable",
+                503,
+                "ServiceUnavailableException",
+                "try again",
+            ),
+        )
+        .exit(VerifyExit::Unreachable),
+        row(
+            "P8",
+            "the node may not ask for credentials",
+            answer(
+                400,
+                "AccessDeniedException",
+                "eks-auth:AssumeRoleForPodIdentity",
+            ),
+            "EPI08",
+            agent(
+                "row-p8-node",
+                400,
+                "AccessDeniedException",
+                "User is not authorized to perform: eks-auth:AssumeRoleForPodIdentity",
+            ),
+        ),
     ]
 }
 
@@ -394,7 +438,7 @@ fn google() -> Vec<Row> {
             document(direct("row-g10-mapping").set(Document::GoogleProvider, "/attributeMapping/google.subject", json!("assertion.email")))),
         impossible("G11", Provider::Gcp, "keys that cannot be uploaded", "IAM refuses them when the provider is written, so no exchange meets them"),
         impossible("G12", Provider::Gcp, "an issuer without https", "IAM refuses it when the provider is written, so no exchange meets it"),
-        row("G13", "a scope that is none", answer(400, "invalid_scope", "is not a valid scope"), "GCP10",
+        row("G13", "a scope that is none", answer(400, "invalid_scope", "is not a valid scope"), "GCP12",
             sts("row-g13-scope", 400, "invalid_scope", "\"cloud-platform\" is not a valid scope.")),
         row("G14", "a request of another type", answer(400, "unsupported_grant_type", "Invalid grant_type"), "GCP10",
             sts("row-g14-grant-type", 400, "unsupported_grant_type", "Invalid grant_type.")),
@@ -403,7 +447,7 @@ fn google() -> Vec<Row> {
         row("G15", "throttled", answer(429, "quota_exceeded", "The request was throttled due to rate limit"), None,
             sts("row-g15-throttled", 429, "quota_exceeded", "The request was throttled due to rate limit: sts.googleapis.com/requests. Please retry after a few seconds."))
             .exit(VerifyExit::Unreachable),
-        row("G16", "a token with a second left", answer(500, "server_error", ""), "TOK05",
+        row("G16", "a token with a second left", answer(500, "server_error", ""), "TOK09",
             token(direct("row-g16-second").token(|t| t.expires = Some(SignedDuration::from_secs(1)))))
             .exit(VerifyExit::Unreachable),
         row("G17", "nobody may impersonate", denied("Permission 'iam.serviceAccounts.getAccessToken' denied on resource (or it may not exist)."), "GCP07",
@@ -415,19 +459,19 @@ fn google() -> Vec<Row> {
             document(impersonated("row-g19-account").without(Document::GoogleServiceAccountPolicy))),
         row("G20", "a lifetime of more than an hour", answer(400, "INVALID_ARGUMENT", "can not have lifetimes of more than 1 hour"), "GCP15",
             environment(impersonated("row-g20-lifetime").credentials("/service_account_impersonation", json!({ "token_lifetime_seconds": 7200 })))),
-        row("G21", "the federated token has another scope", denied("Request had insufficient authentication scopes."), "GCP10",
+        row("G21", "the federated token has another scope", denied("Request had insufficient authentication scopes."), "GCP12",
             iam("row-g21-scope", 403, "PERMISSION_DENIED", "Request had insufficient authentication scopes.", "ACCESS_TOKEN_SCOPE_INSUFFICIENT")),
         row("G22", "a federated token is not taken", answer(401, "UNAUTHENTICATED", "Request had invalid authentication credentials."), "GCP13",
             iam("row-g22-token", 401, "UNAUTHENTICATED", "Request had invalid authentication credentials. Expected OAuth 2 access token, login cookie or other valid authentication credential.", "ACCESS_TOKEN_TYPE_UNSUPPORTED")),
         impossible("G23", Provider::Gcp, "a permission is missing on the target", "the target's API answers this, and an exchange asks none"),
         impossible("G24", Provider::Gcp, "an organisation policy on issuers", "IAM refuses the provider when it is written, so no exchange meets it"),
-        row("G25", "a service perimeter", answer(403, "PERMISSION_DENIED", "Request is prohibited by organization's policy."), "NET03",
+        row("G25", "a service perimeter", answer(403, "PERMISSION_DENIED", "Request is prohibited by organization's policy."), "GCP09",
             iam("row-g25-perimeter", 403, "PERMISSION_DENIED", "Request is prohibited by organization's policy. vpcServiceControlsUniqueIdentifier: lab", "SECURITY_POLICY_VIOLATED")),
         row("G26", "GKE: nobody may impersonate", answer(403, "", "Unable to generate access token; IAM returned 403 Forbidden"), "GKE05",
             document(gke("row-g26-binding").set(Document::GoogleServiceAccountPolicy, "/bindings", json!([])))),
         row("G27", "GKE: no such service account", answer(404, "", "Unable to generate access token; IAM returned 404 Not Found: Not found; Gaia id not found for email"), "GKE04",
             document(gke("row-g27-account").without(Document::GoogleServiceAccountPolicy))),
-        row("G28", "nothing is configured", None, "GCP10",
+        row("G28", "nothing is configured", None, "POD10",
             environment(direct("row-g28-nothing")
                 .env("GOOGLE_APPLICATION_CREDENTIALS", None)
                 .env("CLOUDSDK_AUTH_CREDENTIAL_FILE_OVERRIDE", None)
@@ -468,7 +512,7 @@ fn entra() -> Vec<Row> {
             token(expression(case("row-7002131-expression"), json!("claims['sub'] matches 'repo:other/*'")))),
         row("7002138", "the subject in another case", client(401, "AADSTS7002138", "The subject matches with case-insensitive comparison, but not with case-sensitive comparison."), "AZ05",
             document(case("row-7002138-case").set(Document::EntraFederatedCredentials, "/0/subject", json!("system:serviceaccount:Shop:checkout")))),
-        row("700222", "a token of Entra itself", client(401, "AADSTS700222", "AADSTS700222"), "AZ03",
+        row("700222", "a token of Entra itself", client(401, "AADSTS700222", "AADSTS700222"), "TOK06",
             token(case("row-700222-entra").token(|t| t.claim("iss", json!("https://login.microsoftonline.com/aaaabbbb-0000-cccc-1111-dddd2222eeee/v2.0"))))),
         row("7002241", "an expression for an issuer that may not have one", client(401, "AADSTS7002241", "AADSTS7002241"), "AZ05",
             document(case("row-7002241-issuer")

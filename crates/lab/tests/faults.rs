@@ -17,7 +17,10 @@ use jiff::{SignedDuration, Timestamp};
 use support::{client, drive, lab};
 
 fn scenario(name: &str) -> &'static Scenario {
-    scenarios().iter().find(|s| s.name == name).unwrap()
+    scenarios()
+        .iter()
+        .find(|s| s.name == name)
+        .expect("a scenario of this name")
 }
 
 /// One request to STS that would be answered with `MissingAction`.

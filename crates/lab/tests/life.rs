@@ -418,18 +418,15 @@ async fn credentials_that_the_lab_did_not_issue_are_not_accepted() {
         "MissingAuthenticationToken"
     );
     let workload = lab.workload(&scenarios()[0]).unwrap();
-    let tampered: [(fn(&mut support::Credentials), &str); 3] = [
-        (|c| c.secret.push('x'), "SignatureDoesNotMatch"),
-        (|c| c.token.push('x'), "InvalidClientTokenId"),
-        (
-            |c| c.key = "ASIAAAAAAAAAAAAAAAAA".into(),
-            "InvalidClientTokenId",
-        ),
-    ];
-    for (tamper, code) in tampered {
-        let seen = support::drive_with(&workload, tamper).await.unwrap();
-        assert_eq!((seen.status, seen.code.as_str()), (403, code));
-    }
+    let code = async |tamper: fn(&mut support::Credentials)| {
+        support::drive_with(&workload, tamper).await.unwrap().code
+    };
+    assert_eq!(code(|c| c.secret.push('x')).await, "SignatureDoesNotMatch");
+    assert_eq!(code(|c| c.token.push('x')).await, "InvalidClientTokenId");
+    assert_eq!(
+        code(|c| c.key = "ASIAAAAAAAAAAAAAAAAA".into()).await,
+        "InvalidClientTokenId"
+    );
     let stranger = http
         .post(format!(
             "{}/v1/projects/-/serviceAccounts/hello-google@lab-project.iam.gserviceaccount.com:generateAccessToken",

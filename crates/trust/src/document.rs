@@ -1,5 +1,7 @@
 //! Reading documents: a JSON value that knows where it stands, so that every error can say so.
 
+use std::collections::BTreeMap;
+
 use cwii_contract::types::shorten;
 use serde_json::Value;
 
@@ -15,6 +17,41 @@ pub struct DocumentError {
     pub expected: String,
     /// What was found there, shortened.
     pub found: String,
+}
+
+/// Where an object and its members stand in the document that they were read from. Sources spell members differently and
+/// nest them differently; this remembers how.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Pointers {
+    root: String,
+    members: BTreeMap<&'static str, String>,
+}
+
+impl Pointers {
+    /// JSON pointer to the object itself.
+    #[must_use]
+    pub fn root(&self) -> &str {
+        &self.root
+    }
+
+    /// JSON pointer to a member by its name in the vendor's API, also where the document does not have it.
+    #[must_use]
+    pub fn of(&self, member: &str) -> String {
+        self.members
+            .get(member)
+            .cloned()
+            .unwrap_or_else(|| format!("{}/{}", self.root, escape(member)))
+    }
+
+    /// Adds members of an object inside. Each is given by its spellings, that of the API first.
+    pub(crate) fn with(mut self, inner: &Node<'_>, members: &[&[&'static str]]) -> Self {
+        for spellings in members {
+            if let (Some(name), Some(found)) = (spellings.first(), inner.get(spellings)) {
+                self.members.insert(name, found.pointer);
+            }
+        }
+        self
+    }
 }
 
 /// A value and its place.
@@ -44,6 +81,15 @@ impl<'a> Node<'a> {
             let value = self.value.get(name).filter(|value| !value.is_null())?;
             Some(self.child(name, value))
         })
+    }
+
+    /// Where it stands, and where the members of these spellings do.
+    pub(crate) fn pointers(&self, members: &[&[&'static str]]) -> Pointers {
+        Pointers {
+            root: self.pointer.clone(),
+            members: BTreeMap::new(),
+        }
+        .with(self, members)
     }
 
     pub(crate) fn has(&self, name: &str) -> bool {

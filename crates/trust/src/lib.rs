@@ -17,5 +17,5 @@ pub mod google;
 mod pattern;
 mod verdict;
 
-pub use document::DocumentError;
+pub use document::{DocumentError, Pointers};
 pub use verdict::{Clause, CloudError, Comparison, Denial, JwksFact, Lint, NearMiss, Verdict};

@@ -40,8 +40,10 @@ pub(crate) fn official(lab: &Lab, workload: &Workload) -> Vec<Client> {
     };
     match workload.provider {
         Provider::Aws => {
-            let aws = process::find("aws")
-                .map_or_else(|| Ok(virtual_environment(AWSCLI)?.join("bin/aws")), Ok);
+            let aws = process::find("aws").map_or_else(
+                || Ok(virtual_environment("awscli==1.46.3")?.join("bin/aws")),
+                Ok,
+            );
             vec![
                 Client {
                     name: "aws sts get-caller-identity",
@@ -51,7 +53,7 @@ pub(crate) fn official(lab: &Lab, workload: &Workload) -> Vec<Client> {
                 },
                 Client {
                     name: "botocore (Python)",
-                    invocation: python(AWSCLI, BOTOCORE_PROGRAM),
+                    invocation: python("botocore==1.44.5", BOTOCORE_PROGRAM),
                 },
             ]
         }
@@ -204,9 +206,6 @@ fn cache() -> Result<PathBuf> {
     fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
     Ok(folder)
 }
-
-/// It brings the botocore that it is made for.
-const AWSCLI: &str = "awscli==1.46.3";
 
 const BOTOCORE_PROGRAM: &str = "\
 import botocore.session

@@ -206,9 +206,7 @@ fn blind_clients(provider: Provider, name: &str) -> Option<&'static str> {
         ("SSL_CERT_FILE" | "SSL_CERT_DIR" | "SSL_CERT_FILE and SSL_CERT_DIR", Provider::Gcp) => {
             Some("google-auth for Python and gcloud")
         }
-        ("CLOUDSDK_CORE_CUSTOM_CA_CERTS_FILE", _) => {
-            Some("the client libraries, only by gcloud")
-        }
+        ("CLOUDSDK_CORE_CUSTOM_CA_CERTS_FILE", _) => Some("the client libraries, only by gcloud"),
         _ => None,
     }
 }

@@ -5,7 +5,8 @@
 )]
 #![expect(
     clippy::disallowed_methods,
-    reason = "tests read the files that a workload names"
+    clippy::unwrap_used,
+    reason = "tests read the files that a workload names, and fail where something is not as it must be"
 )]
 
 use std::{collections::BTreeMap, fs, path::Path, sync::LazyLock, time::Duration};

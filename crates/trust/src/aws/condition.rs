@@ -187,12 +187,37 @@ impl Condition {
                     would_match,
                 }
             }
+            KeyStatus::Present if self.is_for_other_claim(context) => {
+                Reason::ConditionOnOtherClaim(ConditionMiss {
+                    operator,
+                    key,
+                    status: KeyStatus::Present,
+                })
+            }
             status => Reason::ConditionFailed(ConditionMiss {
                 operator,
                 key,
                 status,
             }),
         }
+    }
+
+    /// Whether it compares the audience with what looks like a subject, or the subject with the audience.
+    fn is_for_other_claim(&self, context: &Context) -> bool {
+        let Some(issuer) = &context.issuer else {
+            return false;
+        };
+        let key = |claim: &str| format!("{}:{claim}", issuer.prefix);
+        if self.key.eq_ignore_ascii_case(&key("aud")) {
+            return self
+                .values
+                .iter()
+                .any(|value| value.starts_with("system:serviceaccount:"));
+        }
+        self.key.eq_ignore_ascii_case(&key("sub"))
+            && context
+                .get(&key("aud"))
+                .is_some_and(|audience| audience.iter().any(|a| self.values.contains(a)))
     }
 
     /// A `*` or `?` that is compared literally.

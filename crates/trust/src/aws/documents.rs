@@ -4,7 +4,7 @@ use cwii_contract::types::RoleArn;
 use serde_json::Value;
 
 use crate::{
-    DocumentError,
+    DocumentError, Pointers,
     aws::Policy,
     document::{Node, Resource, terraform_resources},
 };
@@ -31,6 +31,8 @@ pub struct Role {
     pub max_session_duration: Option<i64>,
     /// `AssumeRolePolicyDocument`.
     pub trust_policy: Policy,
+    /// Where its members stand.
+    pub pointers: Pointers,
 }
 
 /// An IAM OIDC provider. Source: IAM API, `GetOpenIDConnectProvider`.
@@ -45,8 +47,8 @@ pub struct OidcProvider {
     /// `ThumbprintList`, SHA-1 of certificates in lower-case hexadecimal digits. STS compares them only where it does not
     /// trust the issuer's certificate anyhow, which cannot be told offline.
     pub thumbprints: Vec<String>,
-    /// JSON pointer to the provider in its document.
-    pub pointer: String,
+    /// Where its members stand.
+    pub pointers: Pointers,
 }
 
 /// An EKS Pod Identity association. Source: EKS API, `PodIdentityAssociation`.
@@ -158,6 +160,7 @@ impl Documents {
                 role_id: None,
                 max_session_duration: None,
                 trust_policy,
+                pointers: node.pointers(&[]),
             });
             return Ok(());
         }
@@ -207,10 +210,10 @@ impl Documents {
         let trust_policy = Policy::parse_node(&policy, &policy_name(arn.as_str()))?;
         self.put_role(Role {
             role_id: node.optional_text(&["RoleId", "unique_id"])?,
-            max_session_duration: node
-                .optional_integer(&["MaxSessionDuration", "max_session_duration"])?,
+            max_session_duration: node.optional_integer(MAX_SESSION_DURATION)?,
             trust_policy,
             arn,
+            pointers: node.pointers(&[MAX_SESSION_DURATION]),
         });
         Ok(())
     }
@@ -228,7 +231,7 @@ impl Documents {
             "OpenIDConnectProviderArn",
             "OpenIDConnectProviderARN",
         ])?;
-        let (arn, url) = match (arn, node.get(&["Url", "url"])) {
+        let (arn, url) = match (arn, node.get(URL)) {
             (Some(arn), Some(url)) => (arn, provider_url(url.text()?)),
             (Some(arn), None) => {
                 let Some((_, url)) = arn.split_once(":oidc-provider/") else {
@@ -253,7 +256,7 @@ impl Documents {
             (None, None) => return Err(node.error("a member `Url` or `Arn`")),
         };
         let client_ids = node
-            .get(&["ClientIDList", "client_id_list"])
+            .get(CLIENT_IDS)
             .map(|list| list.texts())
             .transpose()?
             .map(without_duplicates);
@@ -266,7 +269,7 @@ impl Documents {
                 .into_iter()
                 .map(|thumbprint| thumbprint.to_ascii_lowercase())
                 .collect(),
-            pointer: node.pointer.clone(),
+            pointers: node.pointers(&[URL, CLIENT_IDS]),
         };
         let providers = self.providers.get_or_insert_default();
         match providers.iter_mut().find(|known| known.arn == provider.arn) {
@@ -339,3 +342,7 @@ fn without_duplicates(list: Vec<String>) -> Vec<String> {
     }
     seen
 }
+
+const MAX_SESSION_DURATION: &[&str] = &["MaxSessionDuration", "max_session_duration"];
+const URL: &[&str] = &["Url", "url"];
+const CLIENT_IDS: &[&str] = &["ClientIDList", "client_id_list"];

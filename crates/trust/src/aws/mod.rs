@@ -134,6 +134,8 @@ pub enum Reason {
     ConditionFailed(ConditionMiss),
     /// A condition asks for a key that no token of this issuer ever has.
     ConditionKeyUnknown(ConditionMiss),
+    /// A condition compares the audience with a subject, or the other way round.
+    ConditionOnOtherClaim(ConditionMiss),
     /// `*` or `?` under an operator that compares literally.
     WildcardInStringEquals {
         /// The operator.
@@ -339,7 +341,7 @@ impl Reason {
             Self::ConditionFailed(_) | Self::ExplicitDeny { .. } | Self::NoAllowStatement => {
                 "AWS05"
             }
-            Self::ConditionKeyUnknown(_) => "AWS06",
+            Self::ConditionKeyUnknown(_) | Self::ConditionOnOtherClaim(_) => "AWS06",
             Self::WildcardInStringEquals { .. } => "AWS07",
             Self::AssociationMissing { .. } => "EPI03",
             Self::NotAServiceAccountToken => "TOK04",

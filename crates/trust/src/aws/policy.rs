@@ -463,7 +463,7 @@ fn misses(
         })
         .collect();
     conditions.sort_by_key(|miss| match miss.reason {
-        Reason::ConditionKeyUnknown { .. } => 0,
+        Reason::ConditionKeyUnknown(_) | Reason::ConditionOnOtherClaim(_) => 0,
         Reason::WildcardInStringEquals { .. } => 1,
         _ => 2,
     });

@@ -102,8 +102,22 @@ pub struct Session {
 pub fn evaluate(request: &Request<'_>, documents: &Documents) -> Verdict {
     let mut lints = Vec::new();
     match decide(request, documents, &mut lints) {
-        Ok((session, clause)) => Verdict::granted(session, clause, lints),
-        Err(failure) => Verdict::denied(*failure, lints),
+        Ok((session, clause)) => {
+            lints.extend(policy_lints(request, documents));
+            Verdict::granted(session, clause, lints)
+        }
+        Err(failure) => {
+            // What denies is not a lint as well.
+            let named = |clause: &Clause| {
+                let clauses = failure.others.iter().map(|other| &other.clause);
+                clauses
+                    .chain([&failure.clause])
+                    .any(|c| c.document == clause.document && c.pointer == clause.pointer)
+            };
+            let new = policy_lints(request, documents).into_iter();
+            lints.extend(new.filter(|lint| !named(&lint.clause)));
+            Verdict::denied(*failure, lints)
+        }
     }
 }
 
@@ -151,13 +165,6 @@ fn decide(
     });
     let caller = Caller::Federated(&principal);
     let clause = check_policy(role, caller, &context)?;
-    lints.extend(policy::lints(
-        &role.trust_policy,
-        caller,
-        ASSUME,
-        &context,
-        provider.and_then(|provider| provider.client_ids.as_deref()),
-    ));
     check_session_actions(role, caller, &context, &principal, &session_claims)?;
     let duration_seconds = check_duration(role, request.duration_seconds)?;
 
@@ -182,6 +189,39 @@ fn decide(
         tags: session_claims.tags,
     };
     Ok((session, clause))
+}
+
+/// The lints of the role's policy, also for a token that does not get as far as the policy.
+fn policy_lints(request: &Request<'_>, documents: &Documents) -> Vec<Lint<LintKind>> {
+    let (Some(role), Ok(token)) = (documents.role(request.role_arn), request.token) else {
+        return Vec::new();
+    };
+    let members = &token.claims.members;
+    let Ok(claims) = read_claims(members) else {
+        return Vec::new();
+    };
+    let principal = principal_of(&claims.issuer, &role.arn);
+    let provider = documents
+        .providers
+        .iter()
+        .flatten()
+        .find(|provider| provider.arn == principal);
+    let context = build_context(&ContextParts {
+        request,
+        claims: &claims,
+        members,
+        audience: &read_audience(members).unwrap_or_default(),
+        principal: &principal,
+        session: &read_session_claims(members).unwrap_or_default(),
+        authorized_by_idp: false,
+    });
+    policy::lints(
+        &role.trust_policy,
+        Caller::Federated(&principal),
+        ASSUME,
+        &context,
+        provider.and_then(|provider| provider.client_ids.as_deref()),
+    )
 }
 
 /// The constraints of the API's model. All that are broken are reported together.
@@ -479,6 +519,7 @@ fn check_times(claims: &Claims, now: Timestamp) -> Step<()> {
     Ok(())
 }
 
+#[derive(Default)]
 struct Audience {
     /// What decides: `azp` if it is there, even empty, else the first of `aud`.
     effective: String,
@@ -527,6 +568,20 @@ fn read_audience(members: &Map<String, Value>) -> Step<Audience> {
     })
 }
 
+/// How a policy calls the provider of an issuer: the ARN in the role's account, or the name of a built-in one.
+fn principal_of(issuer: &str, role_arn: &RoleArn) -> String {
+    built_in(issuer).map_or_else(
+        || {
+            provider_arn(
+                role_arn.partition().as_str(),
+                role_arn.account(),
+                issuer.strip_prefix("https://").unwrap_or(issuer),
+            )
+        },
+        str::to_owned,
+    )
+}
+
 /// The provider's document, where there is one, and how a policy calls it.
 fn find_provider<'a>(
     issuer: &str,
@@ -534,15 +589,10 @@ fn find_provider<'a>(
     documents: &'a Documents,
     lints: &mut Vec<Lint<LintKind>>,
 ) -> Step<(Option<&'a OidcProvider>, String)> {
-    if let Some(name) = built_in(issuer) {
-        return Ok((None, name.to_owned()));
+    let arn = principal_of(issuer, role_arn);
+    if built_in(issuer).is_some() {
+        return Ok((None, arn));
     }
-    let url = issuer.strip_prefix("https://");
-    let arn = provider_arn(
-        role_arn.partition().as_str(),
-        role_arn.account(),
-        url.unwrap_or(issuer),
-    );
     let Some(providers) = &documents.providers else {
         lints.push(Lint {
             kind: LintKind::ProvidersNotGiven,
@@ -552,7 +602,7 @@ fn find_provider<'a>(
     };
     if let Some(provider) = providers
         .iter()
-        .find(|provider| url.is_some() && provider.arn == arn)
+        .find(|provider| issuer.starts_with("https://") && provider.arn == arn)
     {
         return Ok((Some(provider), arn));
     }
@@ -564,7 +614,7 @@ fn find_provider<'a>(
     let clause = match similar {
         Some((_, provider)) => Clause::new(
             format!("OIDC provider {}", provider.arn),
-            format!("{}/Url", provider.pointer),
+            provider.pointers.of("Url"),
             "Url",
         )
         .compared(arn.clone(), provider.arn.clone()),
@@ -599,7 +649,7 @@ fn check_client_ids(
 ) -> Step<()> {
     let clause = Clause::new(
         format!("OIDC provider {}", provider.arn),
-        format!("{}/ClientIDList", provider.pointer),
+        provider.pointers.of("ClientIDList"),
         "ClientIDList",
     );
     let Some(client_ids) = &provider.client_ids else {
@@ -663,6 +713,7 @@ fn check_key(token: &Token, jwks: JwksFact<'_>, lints: &mut Vec<Lint<LintKind>>)
     })
 }
 
+#[derive(Default)]
 struct SessionClaims {
     tags: BTreeMap<String, String>,
     transitive_tag_keys: Vec<String>,
@@ -927,7 +978,7 @@ fn check_duration(role: &Role, requested: Option<i64>) -> Step<i64> {
         Reason::DurationExceedsMaximum { maximum },
         Clause::new(
             format!("role {}", role.arn),
-            "/Role/MaxSessionDuration",
+            role.pointers.of("MaxSessionDuration"),
             "MaxSessionDuration",
         )
         .compared(format!("at most {maximum}"), duration.to_string()),

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::{
-    DocumentError,
+    DocumentError, Pointers,
     document::{Node, Resource, terraform_resources},
 };
 
@@ -65,8 +65,8 @@ pub struct FederatedIdentityCredential {
     pub audiences: Vec<String>,
     /// `claimsMatchingExpression.value`.
     pub claims_matching_expression: Option<String>,
-    /// JSON pointer to the object whose members these are.
-    pub pointer: String,
+    /// Where its members stand.
+    pub pointers: Pointers,
 }
 
 /// A service principal. Source: Microsoft Graph, `servicePrincipal`.
@@ -76,8 +76,8 @@ pub struct ServicePrincipal {
     pub app_id: String,
     /// `accountEnabled`; true unless it says otherwise.
     pub account_enabled: bool,
-    /// JSON pointer to the object.
-    pub pointer: String,
+    /// Where its members stand.
+    pub pointers: Pointers,
 }
 
 /// What a document does not say about itself.
@@ -196,8 +196,8 @@ impl Documents {
     fn add_service_principal(&mut self, node: &Node<'_>) -> Result<(), DocumentError> {
         let service_principal = ServicePrincipal {
             app_id: node.required_text(&["appId"])?,
-            account_enabled: node.optional_bool(&["accountEnabled"])?.unwrap_or(true),
-            pointer: node.pointer.clone(),
+            account_enabled: node.optional_bool(ENABLED)?.unwrap_or(true),
+            pointers: node.pointers(&[ENABLED]),
         };
         self.service_principals
             .get_or_insert_default()
@@ -238,10 +238,8 @@ impl Documents {
                 "azuread_service_principal" => {
                     let service_principal = ServicePrincipal {
                         app_id: values.required_text(&["client_id", "application_id"])?,
-                        account_enabled: values
-                            .optional_bool(&["account_enabled"])?
-                            .unwrap_or(true),
-                        pointer: values.pointer.clone(),
+                        account_enabled: values.optional_bool(ENABLED)?.unwrap_or(true),
+                        pointers: values.pointers(&[ENABLED]),
                     };
                     self.service_principals
                         .get_or_insert_default()
@@ -333,7 +331,7 @@ fn read_credential(
     outer: &Node<'_>,
     inner: &Node<'_>,
 ) -> Result<FederatedIdentityCredential, DocumentError> {
-    let expression = inner.get(&["claimsMatchingExpression", "claims_matching_expression"]);
+    let expression = inner.get(EXPRESSION);
     let claims_matching_expression = match expression {
         Some(expression) if expression.value.is_object() => expression.optional_text(&["value"])?,
         Some(expression) => Some(expression.text()?.to_owned()),
@@ -351,8 +349,12 @@ fn read_credential(
             .unwrap_or_default(),
         issuer: inner.required_text(&["issuer"])?,
         subject,
-        audiences: inner.require(&["audiences", "audience"])?.texts()?,
+        audiences: inner.require(AUDIENCES)?.texts()?,
         claims_matching_expression,
-        pointer: inner.pointer.clone(),
+        pointers: inner.pointers(&[AUDIENCES, EXPRESSION]),
     })
 }
+
+const ENABLED: &[&str] = &["accountEnabled", "account_enabled"];
+const AUDIENCES: &[&str] = &["audiences", "audience"];
+const EXPRESSION: &[&str] = &["claimsMatchingExpression", "claims_matching_expression"];

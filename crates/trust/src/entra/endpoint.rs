@@ -59,7 +59,11 @@ pub struct Granted {
 #[must_use]
 pub fn evaluate(request: &Request<'_>, documents: &Documents) -> Verdict {
     let mut lints = Vec::new();
-    match decide(request, documents, &mut lints) {
+    let result = decide(request, documents, &mut lints);
+    if let Some(application) = documents.find(request.client_id) {
+        lint(application, &mut lints);
+    }
+    match result {
         Ok((granted, clause)) => Verdict::granted(granted, clause, lints),
         Err(failure) => Verdict::denied(*failure, lints),
     }
@@ -90,12 +94,18 @@ fn decide(
         ));
     }
     let (credential, audience) = find_credential(application, &assertion)?;
+    if assertion.audiences.len() > 1 {
+        lints.push(Lint {
+            kind: LintKind::SeveralAudiences,
+            clause: Clause::new("token", "/payload/aud", "aud")
+                .compared("one audience", assertion.audiences.join(", ")),
+        });
+    }
     check_times(assertion.token, request.now)?;
     check_key(assertion.token, request.jwks, lints)?;
-    lint(application, &assertion, lints);
     let clause = Clause::new(
         application.document(),
-        &credential.pointer,
+        credential.pointers.root(),
         "issuer, subject, audiences",
     )
     .compared(
@@ -251,7 +261,7 @@ fn find_application<'a>(
             Reason::ClientDisabled,
             Clause::new(
                 format!("service principal of {client_id}"),
-                format!("{}/accountEnabled", disabled.pointer),
+                disabled.pointers.of("accountEnabled"),
                 "accountEnabled",
             )
             .compared("true", "false"),
@@ -436,7 +446,7 @@ fn compare(
     let miss = |rank, reason, member: &str, expected: &str, found: &str| {
         let clause = Clause::new(
             application.credential_document(credential),
-            format!("{}/{member}", credential.pointer),
+            credential.pointers.of(member),
             member,
         );
         Err((
@@ -603,7 +613,7 @@ fn check_key(token: &Token, jwks: JwksFact<'_>, lints: &mut Vec<Lint<LintKind>>)
     })
 }
 
-fn lint(application: &Application, assertion: &Assertion<'_>, lints: &mut Vec<Lint<LintKind>>) {
+fn lint(application: &Application, lints: &mut Vec<Lint<LintKind>>) {
     let count = application.credentials.len();
     if count >= MAX_CREDENTIALS - 2 {
         lints.push(Lint {
@@ -612,20 +622,13 @@ fn lint(application: &Application, assertion: &Assertion<'_>, lints: &mut Vec<Li
                 .compared(format!("at most {MAX_CREDENTIALS}"), count.to_string()),
         });
     }
-    if assertion.audiences.len() > 1 {
-        lints.push(Lint {
-            kind: LintKind::SeveralAudiences,
-            clause: Clause::new("token", "/payload/aud", "aud")
-                .compared("one audience", assertion.audiences.join(", ")),
-        });
-    }
     for credential in &application.credentials {
         let mut add = |kind, member: &str, value: &str| {
             lints.push(Lint {
                 kind,
                 clause: Clause::new(
                     application.credential_document(credential),
-                    format!("{}/{member}", credential.pointer),
+                    credential.pointers.of(member),
                     member,
                 )
                 .compared(value.trim(), value),

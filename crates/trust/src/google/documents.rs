@@ -6,7 +6,7 @@ use cwii_contract::types::PoolProvider;
 use serde_json::Value;
 
 use crate::{
-    DocumentError,
+    DocumentError, Pointers,
     document::{Node, Resource, terraform_resources},
 };
 
@@ -44,23 +44,8 @@ pub struct Provider {
     pub allowed_audiences: Vec<String>,
     /// `oidc.jwksJson`: keys that were uploaded, in place of the issuer's.
     pub jwks_json: Option<String>,
-    /// JSON pointers to the parts that errors point at.
-    pub pointers: ProviderPointers,
-}
-
-/// Where the parts of a provider stand in its document.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct ProviderPointers {
-    /// The provider itself.
-    pub root: String,
-    /// The attribute mapping.
-    pub attribute_mapping: String,
-    /// The attribute condition.
-    pub attribute_condition: String,
-    /// The issuer.
-    pub issuer_uri: String,
-    /// The allowed audiences.
-    pub allowed_audiences: String,
+    /// Where its members stand, those of `oidc` included.
+    pub pointers: Pointers,
 }
 
 /// A workload identity pool. Source: IAM API v1, `WorkloadIdentityPool`.
@@ -265,22 +250,14 @@ impl Documents {
         let oidc = node
             .block(&["oidc"])
             .ok_or_else(|| node.error("an OIDC provider, with a member `oidc`"))?;
-        let issuer = oidc.require(&["issuerUri", "issuer_uri"])?;
-        let mapping = node.get(&["attributeMapping", "attribute_mapping"]);
+        let issuer = oidc.require(ISSUER)?;
+        let mapping = node.get(MAPPING);
         let mut attribute_mapping = BTreeMap::new();
         if let Some(mapping) = &mapping {
             for (target, expression) in mapping.members()? {
                 attribute_mapping.insert(target.to_owned(), expression.text()?.to_owned());
             }
         }
-        let condition = node.get(&["attributeCondition", "attribute_condition"]);
-        let audiences = oidc.get(&["allowedAudiences", "allowed_audiences"]);
-        let at = |part: &Option<Node<'_>>, of: &Node<'_>, name: &str| {
-            part.as_ref().map_or_else(
-                || format!("{}/{name}", of.pointer),
-                |part| part.pointer.clone(),
-            )
-        };
         let provider = Provider {
             name: full.parse().map_err(|_| {
                 name.error(
@@ -291,20 +268,16 @@ impl Documents {
             disabled: node.optional_bool(&["disabled"])?.unwrap_or(false),
             attribute_mapping,
             attribute_condition: node
-                .optional_text(&["attributeCondition", "attribute_condition"])?
+                .optional_text(CONDITION)?
                 .filter(|condition| !condition.is_empty()),
             issuer_uri: issuer.text()?.to_owned(),
-            allowed_audiences: oidc.optional_texts(&["allowedAudiences", "allowed_audiences"])?,
+            allowed_audiences: oidc.optional_texts(AUDIENCES)?,
             jwks_json: oidc
-                .optional_text(&["jwksJson", "jwks_json"])?
+                .optional_text(JWKS)?
                 .filter(|jwks| !jwks.is_empty()),
-            pointers: ProviderPointers {
-                root: node.pointer.clone(),
-                attribute_mapping: at(&mapping, node, "attributeMapping"),
-                attribute_condition: at(&condition, node, "attributeCondition"),
-                issuer_uri: issuer.pointer.clone(),
-                allowed_audiences: at(&audiences, &oidc, "allowedAudiences"),
-            },
+            pointers: node
+                .pointers(&[MAPPING, CONDITION])
+                .with(&oidc, &[ISSUER, AUDIENCES, JWKS]),
         };
         self.providers.retain(|known| known.name != provider.name);
         self.providers.push(provider);
@@ -413,3 +386,9 @@ fn read_condition(binding: &Node<'_>) -> Result<Option<String>, DocumentError> {
         .map(|condition| condition.required_text(&["expression"]))
         .transpose()
 }
+
+const MAPPING: &[&str] = &["attributeMapping", "attribute_mapping"];
+const CONDITION: &[&str] = &["attributeCondition", "attribute_condition"];
+const ISSUER: &[&str] = &["issuerUri", "issuer_uri"];
+const AUDIENCES: &[&str] = &["allowedAudiences", "allowed_audiences"];
+const JWKS: &[&str] = &["jwksJson", "jwks_json"];

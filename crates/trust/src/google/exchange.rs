@@ -184,7 +184,7 @@ fn find_provider<'a>(name: &PoolProvider, documents: &'a Documents) -> Step<&'a 
             Reason::ProviderDeleted,
             clause(
                 provider.document(),
-                &provider.pointers.root,
+                provider.pointers.root(),
                 "state",
                 "DELETED",
             ),
@@ -195,7 +195,7 @@ fn find_provider<'a>(name: &PoolProvider, documents: &'a Documents) -> Step<&'a 
             Reason::ProviderDisabled,
             clause(
                 provider.document(),
-                &provider.pointers.root,
+                provider.pointers.root(),
                 "disabled",
                 "true",
             ),
@@ -220,7 +220,7 @@ fn check_issuer(token: &Token, provider: &Provider) -> Step<()> {
         Reason::IssuerMismatch,
         Clause::new(
             provider.document(),
-            &provider.pointers.issuer_uri,
+            provider.pointers.of("issuerUri"),
             "issuerUri",
         )
         .compared(&provider.issuer_uri, found.unwrap_or(ABSENT)),
@@ -244,7 +244,7 @@ fn check_audience(
     };
     let clause = Clause::new(
         provider.document(),
-        &provider.pointers.allowed_audiences,
+        provider.pointers.of("allowedAudiences"),
         "allowedAudiences",
     )
     .compared(allowed.join(" or "), found.join(", "));
@@ -379,7 +379,7 @@ fn check_key(
                 },
                 Clause::new(
                     provider.document(),
-                    format!("{}/oidc/jwksJson", provider.pointers.root),
+                    provider.pointers.of("jwksJson"),
                     "jwksJson",
                 )
                 .compared("a JWKS", problem),
@@ -440,7 +440,11 @@ fn map_attributes(
     let clause = |target: &str, expected: &str, found: &str| {
         Clause::new(
             provider.document(),
-            format!("{}/{}", provider.pointers.attribute_mapping, escape(target)),
+            format!(
+                "{}/{}",
+                provider.pointers.of("attributeMapping"),
+                escape(target)
+            ),
             target,
         )
         .compared(expected, found)
@@ -536,7 +540,7 @@ fn map_attributes(
             kind: LintKind::AttributesTooLarge { bytes },
             clause: Clause::new(
                 provider.document(),
-                &provider.pointers.attribute_mapping,
+                provider.pointers.of("attributeMapping"),
                 "attributeMapping",
             )
             .compared(
@@ -559,7 +563,7 @@ fn check_condition(
     let clause = || {
         Clause::new(
             provider.document(),
-            &provider.pointers.attribute_condition,
+            provider.pointers.of("attributeCondition"),
             "attributeCondition",
         )
     };
@@ -571,7 +575,7 @@ fn check_condition(
             });
         }
         return Ok(
-            Clause::new(provider.document(), &provider.pointers.root, "provider")
+            Clause::new(provider.document(), provider.pointers.root(), "provider")
                 .compared(&provider.issuer_uri, &provider.issuer_uri),
         );
     };

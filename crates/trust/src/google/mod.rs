@@ -8,8 +8,7 @@ mod iam;
 use cwii_token::{KeyError, SignatureError};
 
 pub use documents::{
-    Binding, Documents, Hints, IamPolicy, Member, Pool, Provider, ProviderPointers, Service,
-    ServiceAccount,
+    Binding, Documents, Hints, IamPolicy, Member, Pool, Provider, Service, ServiceAccount,
 };
 pub use exchange::{Federated, LEEWAY_SECONDS, MAX_SUBJECT_BYTES, Request, evaluate_exchange};
 pub use iam::{

@@ -792,6 +792,21 @@ fn a_key_that_is_never_there_is_told_from_one_that_does_not_match() {
 }
 
 #[test]
+fn a_condition_on_the_wrong_claim_is_named() {
+    for (key, value, check) in [
+        ("P:aud", SUBJECT, "AWS06"),
+        ("P:sub", "sts.amazonaws.com", "AWS06"),
+        ("P:aud", "vault", "AWS05"),
+        ("P:sub", "vault", "AWS05"),
+    ] {
+        let policy = policy_of(json!([statement(&json!({"StringEquals": {key: value}}))]));
+        let evaluation = policy::evaluate(&policy, Caller::Federated(PROVIDER), ACTION, &context());
+        let reason = evaluation.outcome.unwrap_err().reason;
+        assert_eq!(reason.check(), Some(check), "{key} {value}");
+    }
+}
+
+#[test]
 fn a_wildcard_that_is_compared_literally_is_named() {
     for (value, would_match) in [
         ("system:serviceaccount:shop:*", true),

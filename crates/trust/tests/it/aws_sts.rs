@@ -856,6 +856,48 @@ fn documents_that_nobody_gave_are_not_taken_as_missing() {
 }
 
 #[test]
+fn a_dangerous_policy_is_linted_even_when_the_token_is_refused() {
+    let mut policy = trust_policy();
+    policy["Statement"][0]["Condition"] =
+        json!({"StringNotEquals": {format!("{PREFIX}:iss"): "x"}});
+    let documents = documents(&policy);
+    let set = KEYS.jwks();
+    let kinds = |token: &Token| -> Vec<LintKind> {
+        let request = Request::new(Ok(token), JwksFact::Known(&set), ROLE, "s1", now());
+        let verdict = aws::evaluate(&request, &documents);
+        verdict.lints.into_iter().map(|lint| lint.kind).collect()
+    };
+    let expired = kinds(&KEYS.token(&with(claims(AUDIENCE), &json!({"exp": NOW - 9999}))));
+    assert_eq!(expired.len(), 3);
+    assert!(expired.contains(&LintKind::NoSubjectCondition));
+    assert_eq!(kinds(&KEYS.token(&claims(AUDIENCE))), expired);
+}
+
+#[test]
+fn pointers_are_spelled_as_the_document_spells_them() {
+    let mut documents = Documents::default();
+    let state = json!({"terraform_version": "1.9.0", "resources": [
+        {"type": "aws_iam_openid_connect_provider", "instances": [{"attributes": {"arn": PROVIDER, "url": PREFIX, "client_id_list": ["x"]}}]},
+        {"type": "aws_iam_role", "instances": [{"attributes": {"arn": ROLE, "assume_role_policy": trust_policy().to_string(), "max_session_duration": 3600}}]},
+    ]});
+    documents.add(&state, &Hints::default()).unwrap();
+    let token = KEYS.token(&claims(AUDIENCE));
+    let set = KEYS.jwks();
+    let mut request = Request::new(Ok(&token), JwksFact::Known(&set), ROLE, "s1", now());
+    let verdict = aws::evaluate(&request, &documents);
+    let pointer = "/resources/0/instances/0/attributes/client_id_list";
+    assert_eq!(verdict.decided_by.pointer, pointer);
+    assert_eq!(state.pointer(pointer), Some(&json!(["x"])));
+    documents.providers.as_mut().unwrap()[0].client_ids = None;
+    request.duration_seconds = Some(3601);
+    let verdict = aws::evaluate(&request, &documents);
+    assert_eq!(
+        state.pointer(&verdict.decided_by.pointer),
+        Some(&json!(3600))
+    );
+}
+
+#[test]
 fn no_verdict_prints_the_token() {
     let token = KEYS.token(&with(claims(AUDIENCE), &json!({"sub": "x"})));
     let (_, signature) = token.expose().rsplit_once('.').unwrap();
