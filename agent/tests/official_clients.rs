@@ -6,7 +6,8 @@
 //! run (`CWII_TEST_CACHE`) needs no registry.
 #![allow(
     clippy::disallowed_methods,
-    reason = "a test runs other programs, with its own environment and clock"
+    clippy::unwrap_used,
+    reason = "a test, with programs, files and a clock; what it cannot do fails it"
 )]
 
 #[path = "official/client.rs"]

@@ -101,7 +101,7 @@ fn under_every_fault_of_every_service() {
             let faults = fatal_faults(service);
             // Several at a time: most of them only wait for their deadline. Faults belong to a lab's service, so each
             // run has a lab of its own.
-            for some in faults.chunks(6) {
+            for some in faults.chunks(12) {
                 std::thread::scope(|scope| {
                     for fault in some {
                         scope.spawn(move || {

@@ -228,7 +228,8 @@ pub struct Answer {
     pub status: u16,
     /// The provider's code: `AccessDenied`, `invalid_grant`, `AADSTS700213`; none where the answer has no such thing.
     pub code: Option<String>,
-    /// The provider's text, raw, at most 4096 bytes, control characters escaped when printed, not here.
+    /// The provider's text, raw, at most 4096 bytes; after that of a Google API the reason of its `ErrorInfo` in
+    /// parentheses. Control characters are escaped when it is printed, not here.
     pub message: String,
     /// The provider's id of the request.
     pub request_id: Option<String>,

@@ -1,4 +1,5 @@
 //! One exchange in, one cause out: a positive and a negative case for what token, clock and text tell.
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 use cwii_checks::{

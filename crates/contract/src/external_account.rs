@@ -153,7 +153,7 @@ impl ExternalAccount {
                     )
                 })?),
             };
-        const KNOWN: [&str; 13] = [
+        const KNOWN: [&str; 10] = [
             "type",
             "audience",
             "subject_token_type",
@@ -164,9 +164,6 @@ impl ExternalAccount {
             "service_account_impersonation",
             "quota_project_id",
             "universe_domain",
-            "client_id",
-            "client_secret",
-            "workforce_pool_user_project",
         ];
         Ok(Self {
             audience,

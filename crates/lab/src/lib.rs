@@ -7,7 +7,7 @@
 //! command lines. So a lab is wrong in the same places as a real set-up can be: a document, a token, a published key, a
 //! clock, the network.
 //!
-//! - [`scenarios`] are workloads with a story, for people; [`rows`] provoke every error of the clouds' catalogue, for tests.
+//! - [`scenarios()`] are workloads with a story, for people; [`rows()`] provoke every error of the clouds' catalogue, for tests.
 //! - [`Lab::lay_out`] puts a workload on disk as the kubelet would and says which environment it has.
 //! - [`Lab::set_fault`] breaks a service while it runs.
 //!

@@ -139,6 +139,7 @@ fn prepare_az(az: &Path, lab: &Lab, environment: &BTreeMap<String, OsString>) ->
         "register",
         "--name",
         "CwiiLab",
+        "--skip-endpoint-discovery",
         "--endpoint-active-directory",
         authority,
         "--endpoint-active-directory-resource-id",

@@ -4,7 +4,11 @@
 //! provider had not yet accepted the token, the cause is looked for in the token, the clocks and the published keys
 //! first, and only then read off the error table.
 
-use cwii_contract::{Provider, VerifyExit, types::shorten};
+mod aws;
+mod entra;
+mod google;
+
+use cwii_contract::{Provider, VerifyExit, names, types::shorten};
 use cwii_token::{
     Claims, KeyError, KeyRules, SignatureError, Token, select_key, span, text, verify_signature,
 };
@@ -86,6 +90,7 @@ pub fn diagnose(exchange: &Exchange, issuer: Option<&Issuer>, now: Timestamp) ->
         exchange,
         issuer,
         clock: Clock::new(exchange, now),
+        cloud: Cloud::of(exchange.provider),
     };
     let (exit, row, cause) = case.cause_of(failure.step, &failure.cause);
     Diagnosis {
@@ -121,10 +126,60 @@ impl Clock {
     }
 }
 
+/// What one cloud does its own way; a module per cloud.
+struct Cloud {
+    /// Signature algorithms that it accepts.
+    algorithms: &'static [&'static str],
+    /// Clock difference that it tolerates, seconds.
+    leeway_seconds: i64,
+    /// How it picks the key.
+    keys: KeyRules,
+    /// Rows for which the token's audience may be a misspelt default.
+    audience_rows: &'static [&'static str],
+    /// Rows for which an issuer that no cloud can reach is the cause.
+    issuer_rows: &'static [&'static str],
+    /// Rows for which the issuer's documents could not be read.
+    fetch_rows: &'static [&'static str],
+    /// A cause that only this cloud has, looked for in a token that was not accepted.
+    own: fn(&Case<'_>, Step) -> Option<Finding>,
+    /// What a row means for this workload, where that is more than the row says.
+    refine: fn(&Case<'_>, &Row) -> Option<Finding>,
+    /// Adds this workload's values to a row's finding.
+    particulars: fn(&Case<'_>, &Row, Finding) -> Finding,
+    /// Code and row of a configuration problem.
+    configuration: fn(&ConfigurationProblem) -> Option<Coded>,
+    /// What no answer means at a service that only this cloud has, and the row of any transport problem.
+    transport: fn(Step, &TransportProblem) -> Unanswered,
+}
+
+/// A code of the catalogue, and the row of the error table that stands for it.
+struct Coded {
+    code: &'static str,
+    row: Option<&'static str>,
+}
+
+/// A cloud's own finding where no answer came, and the row of the error table that stands for it.
+#[derive(Default)]
+struct Unanswered {
+    finding: Option<Finding>,
+    row: Option<&'static str>,
+}
+
+impl Cloud {
+    const fn of(provider: Provider) -> &'static Self {
+        match provider {
+            Provider::Aws => &aws::CLOUD,
+            Provider::Az => &entra::CLOUD,
+            Provider::Gcp => &google::CLOUD,
+        }
+    }
+}
+
 struct Case<'a> {
     exchange: &'a Exchange,
     issuer: Option<&'a Issuer>,
     clock: Clock,
+    cloud: &'static Cloud,
 }
 
 type Verdict = (VerifyExit, Option<&'static str>, Finding);
@@ -175,12 +230,12 @@ impl Case<'_> {
         };
         let stage = classified.row.map_or(Stage::Token, |row| row.stage);
         let computed = if stage == Stage::Token {
-            self.from_token(step)
+            self.by_token(step)
         } else {
             None
         };
         let finding = computed.unwrap_or_else(|| match classified.row {
-            Some(row) => self.from_row(row, step),
+            Some(row) => self.by_row(row),
             None => Finding::passing(format!(
                 "{} answered {} with a code that the error table does not know",
                 self.exchange.provider.display_name(),
@@ -192,36 +247,15 @@ impl Case<'_> {
     }
 
     /// The cause as token, clocks and published keys tell it, in the order in which the clouds check.
-    fn from_token(&self, step: Step) -> Option<Finding> {
-        match step {
-            Step::GoogleMetadata => None,
-            Step::ContainerCredentials => self.malformed().or_else(|| self.pod_identity_audience()),
-            _ => self
-                .malformed()
-                .or_else(|| self.unsupported_algorithm())
-                .or_else(|| self.times())
-                .or_else(|| self.subject())
-                .or_else(|| self.several_audiences())
-                .or_else(|| self.keys()),
-        }
-    }
-
-    fn pod_identity_audience(&self) -> Option<Finding> {
-        let audiences = token(self.exchange)?.claims.audiences();
-        (audiences != [POD_IDENTITY_AUDIENCE]).then(|| {
-            Finding::new(
-                "TOK03",
-                format!(
-                    "the token's audience is {}, expected `{POD_IDENTITY_AUDIENCE}`",
-                    quoted(&audiences)
-                ),
-            )
-            .evidence("token file", self.token_path())
-            .fix(
-                "point AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE at the token that EKS projects for \
-                 Pod Identity",
-            )
-        })
+    fn by_token(&self, step: Step) -> Option<Finding> {
+        let of_web_token = !matches!(step, Step::ContainerCredentials | Step::GoogleMetadata);
+        let web = |check: fn(&Self) -> Option<Finding>| of_web_token.then(|| check(self)).flatten();
+        self.malformed()
+            .or_else(|| web(Self::unsupported_algorithm))
+            .or_else(|| web(Self::times))
+            .or_else(|| web(Self::subject))
+            .or_else(|| (self.cloud.own)(self, step))
+            .or_else(|| web(Self::keys))
     }
 
     fn subject(&self) -> Option<Finding> {
@@ -249,15 +283,11 @@ impl Case<'_> {
 
     fn unsupported_algorithm(&self) -> Option<Finding> {
         let alg = token(self.exchange)?.header.alg.as_deref()?;
-        let supported: &[&str] = match self.exchange.provider {
-            Provider::Aws => &["RS256", "RS384", "RS512", "ES256", "ES384", "ES512"],
-            Provider::Gcp => &["RS256", "ES256"],
-            Provider::Az => &["RS256"],
-        };
+        let supported = self.cloud.algorithms;
         (!supported.contains(&alg)).then(|| {
             Finding::new(
                 "TOK12",
-                format!("the token is signed with {}, which {} does not accept", shorten(alg), self.cloud()),
+                format!("the token is signed with {}, which {} does not accept", shorten(alg), self.who()),
             )
             .evidence("accepted", supported.join(", "))
             .fix("sign ServiceAccount tokens with an RSA key (kube-apiserver --service-account-signing-key-file)")
@@ -266,10 +296,7 @@ impl Case<'_> {
 
     fn times(&self) -> Option<Finding> {
         let claims = &token(self.exchange)?.claims;
-        let leeway = SignedDuration::from_secs(match self.exchange.provider {
-            Provider::Aws | Provider::Az => 300,
-            Provider::Gcp => 60,
-        });
+        let leeway = SignedDuration::from_secs(self.cloud.leeway_seconds);
         let server = self.clock.server();
         if let Some(from) = [claims.issued_at(), claims.not_before()]
             .into_iter()
@@ -283,7 +310,7 @@ impl Case<'_> {
                     format!(
                         "the token is valid from {} after {}'s clock: the control plane's clock is ahead",
                         span::humanize(from.duration_since(server)),
-                        self.cloud()
+                        self.who()
                     ),
                 )
                 .evidence("tolerated", span::humanize(leeway))
@@ -300,7 +327,7 @@ impl Case<'_> {
                 "TOK05",
                 format!(
                     "the token expired {ago} ago by {}'s clock, but not by the clock of this node",
-                    self.cloud()
+                    self.who()
                 ),
             )
             .evidence("tolerated", span::humanize(leeway))
@@ -312,27 +339,10 @@ impl Case<'_> {
         })
     }
 
-    fn several_audiences(&self) -> Option<Finding> {
-        let claims = &token(self.exchange)?.claims;
-        let audiences = claims.audiences();
-        (self.exchange.provider == Provider::Aws
-            && audiences.len() > 1
-            && claims.authorized_party().is_none())
-        .then(|| {
-            Finding::new(
-                "TOK03",
-                "the token has more than one audience, which STS accepts only with an `azp` claim",
-            )
-            .evidence("audience", quoted(&audiences))
-            .fix("project the token for one audience")
-        })
-    }
-
     fn keys(&self) -> Option<Finding> {
         let token = token(self.exchange)?;
         let issuer = self.issuer?;
         let iss = token.claims.issuer()?;
-        let provider = self.exchange.provider;
         if let Fact::Known(discovery) = &issuer.discovery
             && discovery.issuer != iss
         {
@@ -347,11 +357,6 @@ impl Case<'_> {
                     .fix("publish the discovery document with `issuer` exactly as kube-apiserver's --service-account-issuer has it"),
             );
         }
-        let rules = match provider {
-            Provider::Aws => KeyRules::Aws,
-            Provider::Gcp => KeyRules::Google,
-            Provider::Az => KeyRules::Entra,
-        };
         let publish = "publish the cluster's current JWKS at the issuer before tokens are signed with a new key";
         let command = "kubectl get --raw /openid/v1/jwks > jwks.json";
         let kid = token
@@ -360,7 +365,7 @@ impl Case<'_> {
             .as_deref()
             .map_or_else(|| "none".into(), shorten);
         match &issuer.jwks {
-            Fact::Known(jwks) => match select_key(&token.header, jwks, rules) {
+            Fact::Known(jwks) => match select_key(&token.header, jwks, self.cloud.keys) {
                 Err(error) => {
                     let (code, message) = match &error {
                         KeyError::Unknown { .. } | KeyError::NoKid { .. } => {
@@ -368,7 +373,7 @@ impl Case<'_> {
                         }
                         _ => (
                             "ISS14",
-                            format!("{} cannot use the published key: {error}", self.cloud()),
+                            format!("{} cannot use the published key: {error}", self.who()),
                         ),
                     };
                     let published: Vec<&str> =
@@ -411,162 +416,81 @@ impl Case<'_> {
     }
 
     /// The cause as the row tells it, with this workload's values in its evidence and fix.
-    fn from_row(&self, row: &'static Row, step: Step) -> Finding {
-        let claims = token(self.exchange).map(|t| &t.claims);
-        let iss = claims.and_then(Claims::issuer).unwrap_or("ISSUER");
-        let sub = claims.and_then(Claims::subject).unwrap_or("SUBJECT");
-        let aud = claims
-            .and_then(|c| c.audiences().first().copied())
-            .unwrap_or("AUDIENCE");
-        let (mut code, mut meaning, mut fix) =
-            (row.code, row.meaning.to_owned(), row.fix.to_owned());
-
-        // The audience is the token's own fault where it is not even the cloud's default spelling.
-        if matches!(row.id, "A3" | "A4" | "700212" | "7002121")
-            && let Some(expected) = cwii_contract::names::default_audience(self.exchange.provider)
-            && let Some(difference) = text::first_difference(aud, expected)
-            && near(aud, expected)
-        {
-            code = Some("TOK03");
-            meaning = format!(
-                "the token's audience is `{}`, expected `{expected}`: {}",
-                shorten(aud),
-                difference.describe()
-            );
-            fix = "correct the audience of the projected token and restart the workload".into();
-        }
-        // No cloud can reach an issuer of these names.
-        if matches!(
-            row.id,
-            "A2" | "A5" | "A19" | "G4" | "G6" | "700211" | "90061" | "70021"
-        ) && let Some(reason) = unreachable_issuer(iss)
-        {
-            code = Some("ISS01");
-            meaning = format!("the token's issuer is {reason}, which no cloud can reach");
-            fix = "set kube-apiserver's --service-account-issuer to a public https URL, as the first of several where tokens of the old one are still about".into();
-        } else if matches!(row.id, "A5" | "A19" | "G6" | "90061")
-            && let Some(issuer) = self.issuer
-            && let Some((issuer_code, problem)) = issuer_problem(issuer)
-        {
-            code = Some(issuer_code);
-            meaning = format!(
-                "{} from this pod either: {problem}",
-                "the issuer's documents cannot be read"
-            );
-        }
-        if row.id == "G16"
-            && let Some(expires) = claims.and_then(Claims::expires_at)
-            && expires.duration_since(self.clock.server()) < SignedDuration::from_secs(10)
-        {
-            code = Some("TOK09");
-            meaning =
-                "Google fails on a token that expires within seconds, and nobody has replaced it"
-                    .into();
-            fix = "mount the projected token volume itself, without `subPath`: the kubelet replaces the file in it".into();
-        }
-        if row.id == "G10" && sub.len() > 127 {
-            code = Some("GCP06");
-        }
-
-        let mut finding = match code {
-            Some(code) => Finding::new(code, meaning),
-            None => Finding::passing(meaning),
-        }
-        .fix(fix);
-        let role = self
-            .input("role")
-            .unwrap_or("arn:aws:iam::ACCOUNT:role/ROLE");
-        let role_name = role.rsplit('/').next().unwrap_or_default();
-        let host_path = iss.trim_start_matches("https://");
-        finding = match (self.exchange.provider, row.id) {
-            (Provider::Aws, "A1") => finding
-                .evidence("role", role)
-                .evidence("principal", format!("{}:oidc-provider/{host_path}", role.rsplit_once(':').map_or("", |(head, _)| head)))
-                .evidence("conditions", format!("{host_path}:aud = {aud}, {host_path}:sub = {sub}"))
-                .command(format!("aws iam get-role --role-name {} --query Role.AssumeRolePolicyDocument", shell(role_name))),
-            (Provider::Aws, "A2") => finding
-                .evidence("account", role.split(':').nth(4).unwrap_or_default())
-                .command(format!("aws iam create-open-id-connect-provider --url {} --client-id-list {}", shell(iss), shell(aud))),
-            (Provider::Aws, "A3" | "A4") if code == Some("AWS03") => finding.command(format!(
-                "aws iam add-client-id-to-open-id-connect-provider --open-id-connect-provider-arn {} --client-id {}",
-                shell(&format!("{}:oidc-provider/{host_path}", role.rsplit_once(':').map_or("", |(head, _)| head))),
-                shell(aud)
-            )),
-            (Provider::Gcp, "G17") => self.grant(finding, sub),
-            (Provider::Gcp, "G3" | "G4" | "G8" | "G2") => match self.input("audience").and_then(|a| a.parse::<cwii_contract::types::PoolProvider>().ok()) {
-                Some(p) => finding.command(format!(
-                    "gcloud iam workload-identity-pools providers describe {} --location global --workload-identity-pool {} --project {} --format json",
-                    p.provider(), p.pool(), p.project_number()
-                )),
-                None => finding,
-            },
-            (Provider::Az, "70021" | "700211" | "700212" | "7002121" | "700213" | "7002138" | "70025") => {
-                let client = self.input("client").unwrap_or("CLIENT-ID");
-                finding
-                    .command(format!("az ad app federated-credential list --id {}", shell(client)))
-                    .command(format!(
-                        "az ad app federated-credential create --id {} --parameters '{}'",
-                        shell(client),
-                        serde_json::json!({"name": "cwii", "issuer": iss, "subject": sub, "audiences": [aud]}).to_string().replace('\'', "'\\''")
-                    ))
-            }
-            _ => finding,
-        };
-        if step == Step::GoogleTokenExchange && row.id == "G9" {
-            finding = finding.evidence("subject", format!("{} bytes", sub.len()));
-        }
-        finding
+    fn by_row(&self, row: &'static Row) -> Finding {
+        let finding = self
+            .misspelt_audience(row)
+            .or_else(|| self.issuer_of_row(row))
+            .or_else(|| (self.cloud.refine)(self, row))
+            .unwrap_or_else(|| {
+                let finding = match row.code {
+                    Some(code) => Finding::new(code, row.meaning),
+                    None => Finding::passing(row.meaning),
+                };
+                finding.fix(row.fix)
+            });
+        (self.cloud.particulars)(self, row, finding)
     }
 
-    fn grant(&self, finding: Finding, sub: &str) -> Finding {
-        let provider = self
-            .input("audience")
-            .and_then(|a| a.parse::<cwii_contract::types::PoolProvider>().ok());
-        let (Some(provider), Some(email)) = (provider, self.input("service account")) else {
-            return finding;
-        };
-        let member = format!(
-            "principal://iam.googleapis.com/{}/subject/{sub}",
-            provider.pool_resource()
-        );
-        finding
-            .evidence("service account", email)
-            .evidence("principal", format!("{member} (if google.subject is mapped from assertion.sub)"))
-            .command(format!(
-                "gcloud iam service-accounts add-iam-policy-binding {} --role roles/iam.workloadIdentityUser --member {}",
-                shell(email),
-                shell(&member)
-            ))
+    /// The audience is the token's own fault where it is a slip of the pen away from the cloud's default.
+    fn misspelt_audience(&self, row: &Row) -> Option<Finding> {
+        let expected = names::default_audience(self.exchange.provider)?;
+        let found = self.audience()?;
+        let difference = text::first_difference(found, expected)?;
+        (self.cloud.audience_rows.contains(&row.id) && near(found, expected)).then(|| {
+            let found = shorten(found);
+            Finding::new(
+                "TOK03",
+                format!(
+                    "the token's audience is `{found}`, expected `{expected}`: {}",
+                    difference.describe()
+                ),
+            )
+            .fix("correct the audience of the projected token and restart the workload")
+        })
+    }
+
+    /// An issuer that no cloud can reach by its name, or whose documents are not there.
+    fn issuer_of_row(&self, row: &Row) -> Option<Finding> {
+        if self.cloud.issuer_rows.contains(&row.id)
+            && let Some(reason) = unreachable_issuer(self.issuer_url()?)
+        {
+            return Some(
+                Finding::new("ISS01", format!("the token's issuer is {reason}, which no cloud can reach")).fix(
+                    "set kube-apiserver's --service-account-issuer to a public https URL, as the first of several where tokens of the old one are still about",
+                ),
+            );
+        }
+        if !self.cloud.fetch_rows.contains(&row.id) {
+            return None;
+        }
+        let (code, problem) = issuer_problem(self.issuer?)?;
+        Some(
+            Finding::new(
+                code,
+                format!("the issuer's documents cannot be read from this pod either: {problem}"),
+            )
+            .fix(row.fix),
+        )
     }
 
     fn configuration(&self, problem: &ConfigurationProblem) -> Verdict {
         use ConfigurationProblemKind as Kind;
-        let code = match (self.exchange.provider, problem.kind) {
-            (_, Kind::NothingConfigured) => "POD10",
-            (Provider::Az, Kind::Missing) => "AZ09",
-            (Provider::Gcp, Kind::Unreadable) => "GCP10",
-            (_, Kind::Missing | Kind::Unreadable) => "POD10",
-            (Provider::Aws, Kind::PartitionMismatch) => "AWS10",
-            (Provider::Gcp, Kind::ForeignEndpoint) => "GCP10",
-            (Provider::Az, Kind::ForeignEndpoint) => "AZ08",
-            (Provider::Aws, Kind::ForeignEndpoint) => "NET02",
-            (_, Kind::ForbiddenHost) => "EPI05",
-            (Provider::Aws, _) if problem.name.to_lowercase().contains("session") => "AWS15",
-            (Provider::Aws, _) if problem.name.to_lowercase().contains("role") => "AWS10",
-            (Provider::Az, _) if problem.name.contains("TENANT") => "AZ02",
-            (Provider::Az, _) if problem.name.contains("CLIENT_ID") => "AZ01",
-            (Provider::Az, _) if problem.name.contains("AUTHORITY") => "AZ08",
-            (Provider::Gcp, _) if problem.name == "audience" => "GCP01",
-            (Provider::Gcp, _) => "GCP10",
-            _ if problem.name.contains("CA_BUNDLE") || problem.name.contains("SSL_CERT") => "NET04",
-            _ if problem.name.to_lowercase().contains("proxy") => "NET05",
-            _ => "NET02",
-        };
-        let row = match (self.exchange.provider, problem.kind) {
-            (Provider::Gcp, Kind::NothingConfigured) => Some("G28"),
-            (Provider::Gcp, Kind::Unreadable | Kind::Invalid) => Some("G29"),
-            _ => None,
-        };
+        let name = problem.name.to_lowercase();
+        let Coded { code, row } = (self.cloud.configuration)(problem).unwrap_or(Coded {
+            code: match problem.kind {
+                _ if ["ca_bundle", "ssl_cert", "ca_certs"]
+                    .iter()
+                    .any(|part| name.contains(part)) =>
+                {
+                    "NET04"
+                }
+                _ if name.contains("proxy") => "NET05",
+                Kind::NothingConfigured | Kind::Missing | Kind::Unreadable => "POD10",
+                Kind::ForbiddenHost => "EPI05",
+                Kind::PartitionMismatch | Kind::ForeignEndpoint | Kind::Invalid => "NET02",
+            },
+            row: None,
+        });
         let fix = match problem.kind {
             Kind::NothingConfigured => format!(
                 "annotate the workload for {} and restart it, so that the webhook injects variables and token",
@@ -591,108 +515,75 @@ impl Case<'_> {
     fn transport(&self, step: Step, problem: &TransportProblem) -> Verdict {
         use TransportProblemKind as Kind;
         let host = shorten(&problem.host);
-        let (code, row, message, fix) = match (step, problem.kind) {
-            (
-                Step::ContainerCredentials,
-                Kind::Refused | Kind::ConnectTimeout | Kind::ReadTimeout | Kind::Other,
-            ) => (
-                "EPI09",
-                Some("P5"),
-                format!("the Pod Identity agent does not answer at {host}"),
-                "install the eks-pod-identity-agent add-on on this node, and let network policies allow 169.254.170.23:80",
-            ),
-            (
-                Step::GoogleMetadata,
-                Kind::Refused | Kind::ConnectTimeout | Kind::ReadTimeout | Kind::Dns | Kind::Other,
-            ) => (
-                "GKE08",
-                Some("G31"),
-                format!("the metadata server does not answer at {host}"),
-                "run the pod on a node pool with GKE_METADATA and without hostNetwork, and let network policies allow the metadata server",
-            ),
-            (_, Kind::Dns) => (
+        let (code, message, fix) = match problem.kind {
+            Kind::Dns => (
                 "NET01",
-                None,
                 format!("the name {host} does not resolve in this pod"),
                 "let the pod reach the cluster's DNS, and DNS the name",
             ),
-            (_, Kind::Refused) => (
+            Kind::Refused => (
                 "NET02",
-                None,
                 format!("nobody listens at {host}"),
                 "correct the endpoint, or the address that the name resolves to",
             ),
-            (_, Kind::ConnectTimeout) => (
+            Kind::ConnectTimeout => (
                 "NET02",
-                None,
                 format!("no connection to {host} in time"),
                 "allow egress to this host on port 443: NetworkPolicy, NAT, firewall, or a private endpoint",
             ),
-            (_, Kind::ReadTimeout) => (
+            Kind::ReadTimeout => (
                 "NET02",
-                None,
                 format!("{host} was reached but did not answer in time"),
                 "look for a slow proxy or firewall between the pod and the endpoint",
             ),
-            (_, Kind::Certificate) => (
+            Kind::Certificate => (
                 "NET04",
-                None,
                 format!("the certificate of {host} is not trusted"),
                 "mount the CA of the proxy or private endpoint and name it in the cloud's CA variable, or set the clock of this node",
             ),
-            (_, Kind::Tls) => (
+            Kind::Tls => (
                 "NET04",
-                None,
                 format!("TLS with {host} fails"),
                 "look for a proxy or firewall that interferes with TLS",
             ),
-            (_, Kind::Proxy) => (
+            Kind::Proxy => (
                 "NET05",
-                None,
                 format!("the proxy does not let the pod reach {host}"),
                 "allow the host in the proxy, or name it in NO_PROXY",
             ),
-            (_, Kind::Broken) => (
+            Kind::Broken => (
                 "NET02",
-                None,
                 format!("the connection to {host} breaks off"),
                 "look for a firewall or proxy that resets connections",
             ),
-            (_, Kind::Garbage) => (
+            Kind::Garbage => (
                 "NET02",
-                None,
-                format!("{host} answers with something that is not {}", self.cloud()),
+                format!("{host} answers with something that is not {}", self.who()),
                 "see whether a proxy, captive portal or another service answers in its place",
             ),
-            (_, Kind::TooLarge) => (
+            Kind::TooLarge => (
                 "NET02",
-                None,
-                format!("{host} answers with more than {} ever does", self.cloud()),
+                format!("{host} answers with more than {} ever does", self.who()),
                 "see whether a proxy, captive portal or another service answers in its place",
             ),
-            (_, Kind::Redirect) => (
+            Kind::Redirect => (
                 "NET02",
-                None,
                 format!(
                     "{host} redirects, which is not followed: a redirected token is a stolen token"
                 ),
                 "correct the endpoint",
             ),
-            (_, Kind::Other) => (
+            Kind::Other => (
                 "NET02",
-                None,
                 format!("{host} cannot be reached"),
                 "allow egress to this host on port 443: NetworkPolicy, NAT, firewall, or a private endpoint",
             ),
         };
-        let row = row.or(match (self.exchange.provider, problem.kind) {
-            (Provider::Aws, Kind::Certificate | Kind::Tls) => Some("A32"),
-            (Provider::Aws, _) => Some("A31"),
-            _ => None,
-        });
-        let mut finding = Finding::new(code, message)
-            .evidence("detail", shorten_detail(&problem.detail))
-            .fix(fix);
+        let unanswered = (self.cloud.transport)(step, problem);
+        let mut finding = unanswered
+            .finding
+            .unwrap_or_else(|| Finding::new(code, message).fix(fix))
+            .evidence("detail", shorten_detail(&problem.detail));
         if let Some(proxy) = &problem.proxy {
             finding = finding.evidence("proxy", proxy.clone());
         }
@@ -701,7 +592,7 @@ impl Case<'_> {
         {
             finding = finding.evidence("CA", ca);
         }
-        (VerifyExit::Unreachable, row, finding)
+        (VerifyExit::Unreachable, unanswered.row, finding)
     }
 
     fn evidence(&self, failure: &Failure) -> Vec<Evidence> {
@@ -753,11 +644,11 @@ impl Case<'_> {
         if self.clock.skew.is_some() || answered(&failure.cause).is_some() {
             let cloud = match self.clock.skew {
                 Some(skew) if skew.abs() < SignedDuration::from_secs(2) => {
-                    format!("{} and this node agree", self.cloud())
+                    format!("{} and this node agree", self.who())
                 }
                 Some(skew) => format!(
                     "{} is {} {} this node",
-                    self.cloud(),
+                    self.who(),
                     span::humanize(skew.abs()),
                     if skew.is_positive() {
                         "ahead of"
@@ -765,7 +656,7 @@ impl Case<'_> {
                         "behind"
                     }
                 ),
-                None => format!("{}'s is not known: no answer carried a date", self.cloud()),
+                None => format!("{}'s is not known: no answer carried a date", self.who()),
             };
             line("clocks", cloud);
         }
@@ -783,6 +674,22 @@ impl Case<'_> {
             .map(|i| i.value.as_str())
     }
 
+    fn claims(&self) -> Option<&Claims> {
+        token(self.exchange).map(|token| &token.claims)
+    }
+
+    fn issuer_url(&self) -> Option<&str> {
+        self.claims()?.issuer()
+    }
+
+    fn subject_text(&self) -> Option<&str> {
+        self.claims()?.subject()
+    }
+
+    fn audience(&self) -> Option<&str> {
+        self.claims()?.audiences().first().copied()
+    }
+
     fn endpoint(&self) -> &str {
         self.input("endpoint").unwrap_or("the endpoint")
     }
@@ -794,7 +701,7 @@ impl Case<'_> {
             .map_or_else(String::new, |t| t.path.clone())
     }
 
-    fn cloud(&self) -> &'static str {
+    fn who(&self) -> &'static str {
         match self.exchange.mechanism {
             Some(Mechanism::AwsWebIdentity) => "AWS STS",
             Some(Mechanism::AwsContainerCredentials) => "the Pod Identity agent",
@@ -856,9 +763,6 @@ fn token_row(kind: TokenProblemKind) -> Option<&'static str> {
     )
     .then_some("A34")
 }
-
-/// Audience of the tokens that EKS projects for Pod Identity.
-const POD_IDENTITY_AUDIENCE: &str = "pods.eks.amazonaws.com";
 
 /// Why no cloud can reach the issuer, by its name alone.
 fn unreachable_issuer(issuer: &str) -> Option<&'static str> {
