@@ -288,7 +288,7 @@ async fn a_token_inside_a_json_file_is_found_by_its_member() {
     let failure = failure(verify(&ca, &document(&sts, None, source("other")), &[&sts]).await);
     assert_eq!(failure.step, Step::TokenFile);
     assert!(
-        matches!(&failure.cause, Cause::Token(p) if p.kind == TokenProblemKind::Malformed && p.problem.contains("`other`")),
+        matches!(&failure.cause, Cause::Token(p) if p.kind == TokenProblemKind::OtherFormat && p.problem.contains("`other`")),
         "{failure:?}"
     );
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Result, bail, ensure};
-use cwii_lab::{Connection, FaultKind, Lab, Mechanism, Service};
+use cwii_lab::{FaultKind, Lab, Mechanism, Service};
 use serde::Serialize;
 
 use super::measure::{self, Invocation, Series};
@@ -44,7 +44,10 @@ impl Wire {
     ) -> Result<Self> {
         // The first exchange makes the emulated cloud fetch keys, and everything load.
         measure::once(agent)?;
-        let (_, seen) = watched(lab, || measure::once(agent))?;
+        let before = lab.connection_details().len();
+        measure::once(agent)?;
+        let mut seen = lab.connection_details().split_off(before);
+        seen.retain(|c| !c.internal);
         let connections = seen.len();
         let round_trips = seen.iter().map(|c| c.round_trips).sum();
 
@@ -87,18 +90,6 @@ impl Wire {
         );
         Ok(())
     }
-}
-
-/// Does something, and says which connections clients opened meanwhile.
-pub(crate) fn watched<T>(
-    lab: &Lab,
-    something: impl FnOnce() -> Result<T>,
-) -> Result<(T, Vec<Connection>)> {
-    let before = lab.connection_details().len();
-    let result = something()?;
-    let mut connections = lab.connection_details().split_off(before);
-    connections.retain(|c| !c.internal);
-    Ok((result, connections))
 }
 
 fn floor(mechanism: Mechanism) -> Floor {

@@ -196,10 +196,16 @@ fn note_authority(run: &mut Run<'_>, authority: &Authority) {
         return;
     };
     if !text.contains("://") {
+        // Python's urlparse takes what stands before the port for a scheme.
+        let python = if authority.url.port().is_some() {
+            "refuses it with a port"
+        } else {
+            "takes it"
+        };
         run.note(
             None,
             format!(
-                "{AZURE_AUTHORITY_HOST} is a bare host: the SDK for Python takes it, the SDK for Rust \
+                "{AZURE_AUTHORITY_HOST} is a bare host: the SDK for Python {python}, the SDK for Rust \
                  wants `{}`",
                 authority.shown()
             ),
