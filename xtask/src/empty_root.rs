@@ -301,15 +301,7 @@ fn container_environment(lab: &Lab, workload: &Workload) -> BTreeMap<String, Str
             } else {
                 relocated(value, workload)
             };
-            // Where no proxy is used: an address of the name server is as good as loopback.
-            (
-                name.clone(),
-                if name == "NO_PROXY" {
-                    value
-                } else {
-                    renamed(&value)
-                },
-            )
+            (name.clone(), renamed(&value))
         })
         .collect()
 }

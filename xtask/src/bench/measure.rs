@@ -41,8 +41,9 @@ pub(crate) struct Sample {
 }
 
 impl Sample {
-    pub(crate) fn wall(&self) -> Duration {
-        Duration::from_nanos(self.wall_nanoseconds)
+    /// To the microsecond: below that it is noise.
+    fn milliseconds(&self) -> f64 {
+        (self.wall_nanoseconds / 1000) as f64 / 1000.0
     }
 }
 
@@ -62,10 +63,7 @@ pub(crate) struct Series {
 impl Series {
     /// Sums up; none of no runs.
     pub(crate) fn of(samples: &[Sample]) -> Option<Self> {
-        let mut walls: Vec<f64> = samples
-            .iter()
-            .map(|s| s.wall().as_secs_f64() * 1000.0)
-            .collect();
+        let mut walls: Vec<f64> = samples.iter().map(Sample::milliseconds).collect();
         walls.sort_by(f64::total_cmp);
         let middle = walls.len() / 2;
         let median = match walls.len() {

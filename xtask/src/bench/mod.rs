@@ -43,7 +43,7 @@ pub(crate) fn run(runs: u32, json: bool, check: bool) -> Result<()> {
             .map(|mechanism| {
                 let workload = workload(&lab, *mechanism)?;
                 Wire::observe(&lab, *mechanism, &verify(&agent, &workload), runs)
-                    .with_context(|| format!("{mechanism:?}"))
+                    .with_context(|| wire::name(*mechanism))
             })
             .collect::<Result<_>>()?,
     };

@@ -92,6 +92,8 @@ impl Wire {
     }
 }
 
+/// One connection per host, no request but those that are needed; for Pod Identity and the metadata server those that the
+/// official clients make.
 fn floor(mechanism: Mechanism) -> Floor {
     let (connections, round_trips, in_sequence) = match mechanism {
         // TCP, TLS, assume, identity.
@@ -112,7 +114,8 @@ fn floor(mechanism: Mechanism) -> Floor {
     }
 }
 
-fn name(mechanism: Mechanism) -> &'static str {
+/// What people call it.
+pub(crate) fn name(mechanism: Mechanism) -> &'static str {
     match mechanism {
         Mechanism::AwsWebIdentity => "AWS web identity",
         Mechanism::AwsPodIdentity => "EKS Pod Identity",
