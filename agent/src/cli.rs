@@ -123,7 +123,7 @@ pub enum LogLevel {
     Info,
     /// How it is done.
     Debug,
-    /// Everything, the libraries' events included.
+    /// Everything that the agent's own code tells; never the libraries', which show headers and bodies.
     Trace,
 }
 

@@ -32,7 +32,7 @@ pub(crate) enum Command {
   kubectl cwii lab
 
   # one workload, with everything that the agent says
-  kubectl cwii lab --scenario aws-healthy
+  kubectl cwii lab --scenario hello-aws
 
   # keep the clouds running and point any SDK at them
   kubectl cwii lab --serve")]

@@ -9,6 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use cwii_contract::env;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -426,6 +427,7 @@ impl Lab {
     /// A file cannot be written.
     pub fn exports(&self) -> Result<BTreeMap<String, String>, LabError> {
         let mut all = BTreeMap::new();
+        let mut allowed = Vec::new();
         for mechanism in [
             Mechanism::GoogleImpersonated,
             Mechanism::EntraFederated,
@@ -435,9 +437,13 @@ impl Lab {
                 .iter()
                 .find(|s| s.case.mechanism == mechanism && s.is_healthy());
             if let Some(scenario) = healthy {
-                all.extend(self.workload(scenario)?.env);
+                let workload = self.workload(scenario)?;
+                all.extend(workload.env);
+                allowed.extend(workload.allow_endpoints);
             }
         }
+        // So that the agent follows them too.
+        all.insert(env::CWII_ALLOW_ENDPOINT.to_owned(), allowed.join(","));
         Ok(all)
     }
 
