@@ -78,9 +78,11 @@ fn run_verify(mode: Mode, arguments: &Verify, output: &mut Output) -> ExitCode {
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
         .collect();
     let verification = runtime.block_on(async {
+        // The handlers stand before anything else can take time.
+        let terminated = terminated();
         tokio::select! {
             verification = verify(arguments.provider, &environment, &options) => Ok(verification),
-            signal = terminated() => Err(signal),
+            signal = terminated => Err(signal),
         }
     });
     // A lookup that blocks must not hold the process after the verdict.
@@ -136,17 +138,21 @@ fn run_verify(mode: Mode, arguments: &Verify, output: &mut Output) -> ExitCode {
     ExitCode::from(mode.end(output, exit))
 }
 
-/// Waits for a signal that asks the process to end. As process 1 of a container it has no default handler.
-async fn terminated() -> &'static str {
-    let (Ok(mut term), Ok(mut interrupt)) = (
+/// Installs handlers at once; the future waits for a signal that asks the process to end. As process 1 of a container it
+/// has no default handler.
+fn terminated() -> impl Future<Output = &'static str> {
+    let handlers = (
         signal(SignalKind::terminate()),
         signal(SignalKind::interrupt()),
-    ) else {
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = term.recv() => "SIGTERM",
-        _ = interrupt.recv() => "SIGINT",
+    );
+    async {
+        let (Ok(mut term), Ok(mut interrupt)) = handlers else {
+            return std::future::pending().await;
+        };
+        tokio::select! {
+            _ = term.recv() => "SIGTERM",
+            _ = interrupt.recv() => "SIGINT",
+        }
     }
 }
 
