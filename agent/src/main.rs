@@ -74,8 +74,14 @@ fn run_verify(mode: Mode, arguments: &Verify, output: &mut Output) -> ExitCode {
     options
         .allow_endpoints
         .clone_from(&arguments.allow_endpoint);
+    // What is no text stays visible as such, rather than looking as if it were not set.
     let environment: Env = std::env::vars_os()
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .map(|(name, value)| {
+            (
+                name.to_string_lossy().into_owned(),
+                value.to_string_lossy().into_owned(),
+            )
+        })
         .collect();
     let verification = runtime.block_on(async {
         // The handlers stand before anything else can take time.

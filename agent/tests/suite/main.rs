@@ -9,6 +9,7 @@ mod bad_input;
 mod canary;
 mod commands;
 mod error_rows;
+mod pages;
 mod promise;
 mod scenarios;
 mod support;

@@ -3,6 +3,7 @@
 //! Everything that a user, a manifest or a dashboard may rely on stands here once. The webhook writes it, the agent
 //! reads it, `doctor` compares it. The crate does no I/O and reads no clock.
 
+pub mod annotations;
 pub mod env;
 pub mod exit;
 pub mod external_account;

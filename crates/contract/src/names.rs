@@ -1,11 +1,8 @@
-//! Annotation keys, volume and container names, paths and defaults.
+//! Volume and container names, paths and defaults; the annotation keys are in [`crate::annotations`].
 //!
 //! The mount path is an API: applications hard-code it, so it never moves.
 
 use crate::Provider;
-
-/// Prefix of every annotation key.
-pub const ANNOTATION_PREFIX: &str = "cwii.dev/";
 
 /// File name of the projected token inside its volume.
 pub const TOKEN_FILE_NAME: &str = "token";

@@ -78,7 +78,7 @@ fn every_row_of_the_catalogue_is_there() {
     };
     let mut expected = numbered("A", 34);
     expected.extend(["A15b", "A15c"].map(str::to_owned));
-    expected.extend(numbered("P", 5));
+    expected.extend(numbered("P", 8));
     expected.extend(numbered("G", 31));
     expected.extend(
         [

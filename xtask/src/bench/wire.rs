@@ -98,8 +98,8 @@ fn floor(mechanism: Mechanism) -> Floor {
     let (connections, round_trips, in_sequence) = match mechanism {
         // TCP, TLS, assume, identity.
         Mechanism::AwsWebIdentity => (1, 4, 4),
-        // Plain HTTP to the node's agent, TCP and credentials; then TCP, TLS, identity.
-        Mechanism::AwsPodIdentity => (2, 5, 5),
+        // Plain HTTP to the node's agent, TCP and credentials, while TCP and TLS to STS are opened; then the identity.
+        Mechanism::AwsPodIdentity => (2, 5, 3),
         // TCP, TLS, token.
         Mechanism::GoogleDirect | Mechanism::EntraFederated => (1, 3, 3),
         // Twice TCP, TLS, token; the second connection is opened while the first token is awaited.

@@ -21,7 +21,7 @@ use cwii_contract::{
 };
 
 use crate::{
-    http::{Http, OwnVariable, Proxies, Reach, Roots},
+    http::{Ahead, Http, OwnVariable, Proxies, Reach, Roots},
     retry::attempt,
     run::{ENVIRONMENT, Run, misconfigured},
     token_file,
@@ -139,7 +139,7 @@ async fn web_identity(
     }
     let http = client(run, settings)?;
     http.record_route(run, &endpoint.url);
-    let sts = Sts::new(http, &endpoint, run.clock());
+    let sts = Sts::new(http, Ahead::default(), &endpoint, run.clock());
     let assumed = attempt(run, Step::AssumeRoleWithWebIdentity, async |run| {
         let token = token_file::read_jwt(run, &token_file.value).inspect_err(|_| {
             run.step = Step::TokenFile;
@@ -159,10 +159,13 @@ async fn container_credentials(
 ) -> Result<Identity, Cause> {
     let source = container::Source::find(run).await?;
     let endpoint = StsEndpoint::resolve(run, settings)?;
-    let fetched = container::fetch(run, settings, &source).await?;
     let http = client(run, settings)?;
     http.record_route(run, &endpoint.url);
-    let sts = Sts::new(http, &endpoint, run.clock());
+    // STS is asked next in any case, and the credentials endpoint asks a service of its own before it answers.
+    let (fetched, ahead) = http
+        .meanwhile(&endpoint.url, container::fetch(run, settings, &source))
+        .await?;
+    let sts = Sts::new(http, ahead, &endpoint, run.clock());
     let mut identity = caller(run, &sts, fetched.credentials).await?;
     identity.details.extend(fetched.details);
     Ok(identity)

@@ -37,7 +37,7 @@ use super::endpoint::StsEndpoint;
 use crate::{
     Clock,
     answer::answer,
-    http::{DOCUMENT_LIMIT, Http, Trouble, authority},
+    http::{Ahead, DOCUMENT_LIMIT, Http, Trouble, authority},
     retry::{Failed, retry_after},
 };
 
@@ -55,14 +55,15 @@ pub(crate) struct Assumed {
 }
 
 impl Sts {
-    pub(crate) fn new(http: Http, endpoint: &StsEndpoint, clock: Clock) -> Self {
+    /// `ahead` is a connection to the endpoint that is open already, or none.
+    pub(crate) fn new(http: Http, ahead: Ahead, endpoint: &StsEndpoint, clock: Clock) -> Self {
         let config = aws_sdk_sts::Config::builder()
             .behavior_version(BehaviorVersion::v2026_01_12())
             .region(Region::new(endpoint.signing_region.clone()))
             .endpoint_resolver(Fixed(
                 endpoint.url.as_str().trim_end_matches('/').to_owned(),
             ))
-            .http_client(Adapter(http))
+            .http_client(Adapter { http, ahead })
             .time_source(Time(clock.clone()))
             .retry_config(RetryConfig::disabled())
             .timeout_config(TimeoutConfig::disabled())
@@ -241,7 +242,10 @@ impl fmt::Debug for Time {
 
 /// Our HTTP stack in the shape that the SDK wants.
 #[derive(Clone)]
-struct Adapter(Http);
+struct Adapter {
+    http: Http,
+    ahead: Ahead,
+}
 
 impl fmt::Debug for Adapter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -261,14 +265,14 @@ impl HttpClient for Adapter {
 
 impl HttpConnector for Adapter {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
-        let http = self.0.clone();
+        let Self { http, ahead } = self.clone();
         HttpConnectorFuture::new(async move {
             let request = request
                 .try_into_http1x()
                 .map_err(|e| ConnectorError::user(e.into()))?
                 .map(|body| Bytes::copy_from_slice(body.bytes().unwrap_or_default()));
             let reply = http
-                .send(request, DOCUMENT_LIMIT)
+                .send_on(&ahead, request, DOCUMENT_LIMIT)
                 .await
                 .map_err(|trouble| ConnectorError::io(trouble.into()))?;
             let mut response = http::Response::new(SdkBody::from(reply.body));

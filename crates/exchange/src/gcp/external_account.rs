@@ -4,8 +4,6 @@
 //! URLs come from a document that others can write, so both must lie within the universe domain, or be allowed by name.
 //! While the first exchange is in flight the connection for the second is opened: four round trips instead of six.
 
-use std::pin::pin;
-
 use bytes::Bytes;
 use cwii_checks::facts::{Cause, ConfigurationProblemKind, Identity, Step, TokenProblemKind};
 use cwii_contract::{
@@ -137,22 +135,8 @@ async fn federate_and_connect(
         let federated = federate(run, http, account, IAM_SCOPE).await?;
         return Ok((federated, Ahead::default()));
     }
-    let mut first = pin!(federate(run, http, account, IAM_SCOPE));
-    let mut connecting = pin!(http.connect_ahead(next));
-    let mut ahead = None;
-    let federated = loop {
-        // The exchange is polled first: a token file that cannot be read opens no connection.
-        tokio::select! {
-            biased;
-            result = &mut first => break result?,
-            opened = &mut connecting, if ahead.is_none() => ahead = Some(opened),
-        }
-    };
-    let ahead = match ahead {
-        Some(ahead) => ahead,
-        None => connecting.await,
-    };
-    Ok((federated, ahead))
+    http.meanwhile(next, federate(run, http, account, IAM_SCOPE))
+        .await
 }
 
 async fn federate(

@@ -15,6 +15,7 @@ mod proxy;
 use std::{
     borrow::Cow,
     net::SocketAddr,
+    pin::pin,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU32, Ordering},
@@ -199,12 +200,36 @@ impl Http {
 
     /// Opens a connection to the host of `url` without sending a request. It always succeeds: where connecting fails,
     /// [`Http::send_on`] connects again and reports why it cannot.
-    pub(crate) async fn connect_ahead(&self, url: &Url) -> Ahead {
+    async fn connect_ahead(&self, url: &Url) -> Ahead {
         let ahead = Ahead::default();
         let request = reqwest::Request::new(http::Method::GET, url.clone());
         // The connector keeps the connection and fails, so the request is never written.
         let _ = ahead.park(self.client.execute(request)).await;
         ahead
+    }
+
+    /// Does `first` and opens a connection to the host of `url` meanwhile, for a request that is certain to follow.
+    pub(crate) async fn meanwhile<T, E>(
+        &self,
+        url: &Url,
+        first: impl Future<Output = Result<T, E>>,
+    ) -> Result<(T, Ahead), E> {
+        let mut first = pin!(first);
+        let mut connecting = pin!(self.connect_ahead(url));
+        let mut ahead = None;
+        let done = loop {
+            // `first` is polled first: where it fails at once, as over a file that cannot be read, nothing is opened.
+            tokio::select! {
+                biased;
+                result = &mut first => break result?,
+                opened = &mut connecting, if ahead.is_none() => ahead = Some(opened),
+            }
+        };
+        let ahead = match ahead {
+            Some(ahead) => ahead,
+            None => connecting.await,
+        };
+        Ok((done, ahead))
     }
 
     /// Sends a request over a connection that was opened ahead, or over a new one.
