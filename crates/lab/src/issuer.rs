@@ -4,6 +4,7 @@
 //! directory, so that a rotation that was forgotten, a private `jwks_uri` or a broken document is an edit.
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use cwii_token::Algorithm;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
@@ -11,7 +12,7 @@ use sha2::{Digest, Sha256};
 use crate::{
     LabError,
     documents::{Document, Names},
-    keys::{Algorithm, Key, KeyName, fill_random},
+    keys::{Key, KeyName, fill_random},
     lab::State,
     server::{Received, Reply},
 };

@@ -9,6 +9,7 @@ use std::{
 };
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use cwii_token::Algorithm;
 use p521::ecdsa::signature::RandomizedSigner as _;
 use ring::{
     rand::{SecureRandom, SystemRandom},
@@ -40,38 +41,6 @@ pub enum KeyName {
     P384,
     /// EC P-521.
     P521,
-}
-
-/// A JWS algorithm that kube-apiserver can sign with, or that an RSA key can.
-#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
-pub enum Algorithm {
-    /// RSASSA-PKCS1-v1_5 with SHA-256.
-    Rs256,
-    /// RSASSA-PKCS1-v1_5 with SHA-384.
-    Rs384,
-    /// RSASSA-PKCS1-v1_5 with SHA-512.
-    Rs512,
-    /// ECDSA P-256 with SHA-256.
-    Es256,
-    /// ECDSA P-384 with SHA-384.
-    Es384,
-    /// ECDSA P-521 with SHA-512.
-    Es512,
-}
-
-impl Algorithm {
-    /// The name as it stands in `alg` (RFC 7518).
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Rs256 => "RS256",
-            Self::Rs384 => "RS384",
-            Self::Rs512 => "RS512",
-            Self::Es256 => "ES256",
-            Self::Es384 => "ES384",
-            Self::Es512 => "ES512",
-        }
-    }
 }
 
 impl KeyName {

@@ -41,7 +41,7 @@ pub use case::{Case, Mechanism, TokenFile, Workload, shell_exports};
 pub use documents::{Change, Document, Names};
 pub use fault::{Certificate, Fault, FaultKind, ForcedAnswer, Service};
 pub use issuer::TokenSpec;
-pub use keys::{Algorithm, KeyName, Keys};
+pub use keys::{KeyName, Keys};
 pub use lab::{Clock, Endpoints, Lab, LabError, Options};
 pub use record::{Connection, RecordedRequest, redact};
 pub use rows::{CloudAnswer, Provocation, Row, rows};

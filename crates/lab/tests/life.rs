@@ -245,7 +245,8 @@ async fn a_token_has_the_claims_of_kube_apiserver() {
 
 #[tokio::test]
 async fn every_kind_of_key_signs_what_its_published_key_verifies() {
-    use cwii_lab::{Algorithm, Case, KeyName, Mechanism};
+    use cwii_lab::{Case, KeyName, Mechanism};
+    use cwii_token::Algorithm;
     let lab = lab();
     let names = [
         KeyName::Rsa,

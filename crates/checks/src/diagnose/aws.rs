@@ -13,7 +13,6 @@ use crate::{
 };
 
 pub(super) const CLOUD: Cloud = Cloud {
-    algorithms: &["RS256", "RS384", "RS512", "ES256", "ES384", "ES512"],
     leeway_seconds: 300,
     keys: KeyRules::Aws,
     audience_rows: &["A3", "A4"],

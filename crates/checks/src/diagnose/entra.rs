@@ -11,7 +11,6 @@ use crate::{
 };
 
 pub(super) const CLOUD: Cloud = Cloud {
-    algorithms: &["RS256"],
     leeway_seconds: 300,
     keys: KeyRules::Entra,
     audience_rows: &["700212", "7002121"],

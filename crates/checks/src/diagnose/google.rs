@@ -15,7 +15,6 @@ use crate::{
 };
 
 pub(super) const CLOUD: Cloud = Cloud {
-    algorithms: &["RS256", "ES256"],
     leeway_seconds: 60,
     keys: KeyRules::Google,
     audience_rows: &[],

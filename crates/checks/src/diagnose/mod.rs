@@ -128,11 +128,9 @@ impl Clock {
 
 /// What one cloud does its own way; a module per cloud.
 struct Cloud {
-    /// Signature algorithms that it accepts.
-    algorithms: &'static [&'static str],
     /// Clock difference that it tolerates, seconds.
     leeway_seconds: i64,
-    /// How it picks the key.
+    /// Which algorithms it accepts, and how it picks the key.
     keys: KeyRules,
     /// Rows for which the token's audience may be a misspelt default.
     audience_rows: &'static [&'static str],
@@ -283,7 +281,13 @@ impl Case<'_> {
 
     fn unsupported_algorithm(&self) -> Option<Finding> {
         let alg = token(self.exchange)?.header.alg.as_deref()?;
-        let supported = self.cloud.algorithms;
+        let supported: Vec<&str> = self
+            .cloud
+            .keys
+            .algorithms()
+            .iter()
+            .map(|a| a.as_str())
+            .collect();
         (!supported.contains(&alg)).then(|| {
             Finding::new(
                 "TOK12",
