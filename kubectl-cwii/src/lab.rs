@@ -62,7 +62,26 @@ pub(crate) fn run(arguments: &cli::Lab, terminal: &mut Terminal) -> anyhow::Resu
         Some(name) => vec![find(name)?],
         None => scenarios().iter().filter(|s| s.tour).collect(),
     };
-    runtime.block_on(tour(&chosen, arguments.scenario.is_some(), terminal))
+    runtime.block_on(async {
+        let interrupted = interrupted()?;
+        // Whichever way the tour ends, the lab is dropped and its files with it.
+        tokio::select! {
+            ended = tour(&chosen, arguments.scenario.is_some(), terminal) => ended,
+            code = interrupted => Ok(code),
+        }
+    })
+}
+
+/// Installs handlers at once; the future gives the code of a command that was asked to end, as shells have it.
+fn interrupted() -> anyhow::Result<impl Future<Output = ExitCode>> {
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => ExitCode::from(130),
+            _ = terminate.recv() => ExitCode::from(143),
+        }
+    })
 }
 
 fn find(name: &str) -> anyhow::Result<&'static Scenario> {
@@ -110,6 +129,9 @@ async fn tour(
     }
     let mut played = Vec::new();
     for (number, scenario) in chosen.iter().enumerate() {
+        if terminal.is_closed() {
+            break;
+        }
         let workload = lab
             .workload(scenario)
             .with_context(|| format!("scenario {}", scenario.name))?;
@@ -253,7 +275,7 @@ fn summary(played: &[Played]) -> String {
 }
 
 async fn serve(arguments: &cli::Lab, terminal: &mut Terminal) -> anyhow::Result<ExitCode> {
-    let mut terminate = signal(SignalKind::terminate())?;
+    let interrupted = interrupted()?;
     let options = cwii_lab::Options {
         dir: arguments.dir.clone(),
         ..Default::default()
@@ -280,10 +302,7 @@ async fn serve(arguments: &cli::Lab, terminal: &mut Terminal) -> anyhow::Result<
         .context("the healthy workloads could not be laid out")?;
     terminal.line(cwii_lab::shell_exports(&exports).trim_end());
     terminal.error("Press Ctrl-C to end; edit a document and the next exchange obeys it.");
-    tokio::select! {
-        _ = tokio::signal::ctrl_c() => {}
-        _ = terminate.recv() => {}
-    }
+    interrupted.await;
     lab.shutdown().await;
     Ok(ExitCode::SUCCESS)
 }
@@ -295,11 +314,11 @@ fn table<const N: usize>(header: [&str; N]) -> Table {
     table
 }
 
-/// A table without the blanks that end its lines.
+/// A table without the blanks around its lines.
 fn trimmed(table: &Table) -> String {
     table
         .lines()
-        .map(|line| line.trim_end().to_owned())
+        .map(|line| line.trim().to_owned())
         .collect::<Vec<_>>()
         .join("\n")
 }

@@ -4,10 +4,12 @@ use std::io::{self, IsTerminal as _, Write as _};
 
 use crate::cli::Color;
 
-/// Writes lines, with colour where that is wanted. A closed pipe is a quiet success.
+/// Writes lines, with colour where that is wanted. Once nobody reads any more it writes nothing and says so, so that
+/// commands end as they should: quietly, successfully, and cleaned up.
 #[derive(Debug)]
 pub(crate) struct Terminal {
     color: bool,
+    closed: bool,
 }
 
 /// What a piece of text is, for colour. Without colour it says the same.
@@ -32,18 +34,27 @@ impl Terminal {
                     && std::env::var_os("TERM").is_none_or(|t| t != "dumb")
             }
         };
-        Self { color }
+        Self {
+            color,
+            closed: false,
+        }
+    }
+
+    /// Whether nobody reads standard output any more.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed
     }
 
     pub(crate) fn line(&mut self, text: &str) {
+        if self.closed {
+            return;
+        }
         let mut out = io::stdout().lock();
-        let written = out
+        self.closed = out
             .write_all(text.as_bytes())
             .and_then(|()| out.write_all(b"\n"))
-            .and_then(|()| out.flush());
-        if written.is_err_and(|error| error.kind() == io::ErrorKind::BrokenPipe) {
-            std::process::exit(0);
-        }
+            .and_then(|()| out.flush())
+            .is_err_and(|error| error.kind() == io::ErrorKind::BrokenPipe);
     }
 
     pub(crate) fn error(&mut self, text: &str) {

@@ -89,7 +89,7 @@ pub const CATALOGUE: &[Entry] = &[
     ),
     error(
         "AWS05",
-        "trust-policy-does-not-match",
+        "trust-policy-mismatch",
         "the role's trust policy does not admit the token, or the role does not exist",
     ),
     error(
@@ -141,22 +141,22 @@ pub const CATALOGUE: &[Entry] = &[
     ),
     error(
         "AZ03",
-        "no-federated-credential-for-issuer",
+        "credential-issuer-differs",
         "no federated identity credential has the token's issuer",
     ),
     error(
         "AZ04",
-        "federated-credential-audience-differs",
+        "credential-audience-differs",
         "no federated identity credential has the token's audience",
     ),
     error(
         "AZ05",
-        "federated-credential-subject-differs",
+        "credential-subject-differs",
         "no federated identity credential has the token's subject",
     ),
     error(
         "AZ06",
-        "federated-credential-too-new",
+        "credential-too-new",
         "the federated identity credential may not have spread yet",
     ),
     error(
@@ -196,7 +196,7 @@ pub const CATALOGUE: &[Entry] = &[
     ),
     error(
         "EPI04",
-        "role-does-not-trust-pod-identity",
+        "trust-lacks-pod-identity",
         "the role's trust policy does not admit EKS Pod Identity",
     ),
     error(
@@ -251,7 +251,7 @@ pub const CATALOGUE: &[Entry] = &[
     ),
     error(
         "GCP05",
-        "attribute-condition-rejects",
+        "condition-rejects",
         "the provider's attribute mapping or condition rejects the token",
     ),
     error(
