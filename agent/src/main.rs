@@ -173,7 +173,8 @@ fn bad_arguments(mode: Mode, error: &clap::Error, output: &mut Output) -> ExitCo
     if mode == Mode::Other {
         return ExitCode::from(2);
     }
-    let provider = std::env::args().find_map(|argument| argument.parse::<Provider>().ok());
+    let provider =
+        std::env::args_os().find_map(|argument| argument.to_str()?.parse::<Provider>().ok());
     if let Some(provider) = provider {
         let path = std::env::var_os(env::CWII_TERMINATION_LOG)
             .map_or_else(|| PathBuf::from(names::TERMINATION_LOG), PathBuf::from);

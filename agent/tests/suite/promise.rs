@@ -1,5 +1,6 @@
 //! A check that does not enforce ends with 0 and one known last line, whatever happens, within its deadline.
 
+use std::os::unix::ffi::OsStrExt as _;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -245,6 +246,17 @@ fn with_a_bad_flag_and_an_enforcing_run_ends_with_10() {
     let ran = Agent::new(&["verify", "aws", "--enforce", "--bogus"]).run();
     assert_eq!(ran.code, Some(10), "{ran:?}");
     assert_eq!(ran.result().outcome, Outcome::Invalid);
+    // An argument that is no text must not be more than a bad flag.
+    let output = Command::new(env!("CARGO_BIN_EXE_cwii-agent"))
+        .arg("verify")
+        .arg(std::ffi::OsStr::from_bytes(b"\xff\xfe"))
+        .env_clear()
+        .output()
+        .unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(0), "{stderr}");
+    assert_eq!(stderr.lines().last(), Some(names::NON_ENFORCING_LAST_LINE));
+    assert!(!stderr.contains("internal error"), "{stderr}");
     let ran = Agent::new(&["verify", "aws"])
         .env("CWII_TIMEOUT", "never")
         .run();

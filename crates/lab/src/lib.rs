@@ -11,6 +11,8 @@
 //! - [`Lab::lay_out`] puts a workload on disk as the kubelet would and says which environment it has.
 //! - [`Lab::set_fault`] breaks a service while it runs.
 //!
+//! One rule of the clouds is waived: AWS takes no issuer with a port, and on loopback the lab's issuers have one.
+//!
 //! It binds loopback only, keeps no state outside itself, and leaves nothing behind when it is dropped.
 
 #![expect(
