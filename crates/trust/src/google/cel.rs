@@ -8,7 +8,7 @@
 use std::{
     collections::HashMap,
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::Arc,
+    sync::{Arc, LazyLock},
     thread,
 };
 
@@ -76,18 +76,25 @@ pub fn evaluate(expression: &str, variables: &[(&str, &Value)]) -> Result<Value,
     })
 }
 
-fn run(expression: &str, variables: &[(&str, &Value)]) -> Result<Value, CelError> {
+/// The standard library with Google's additions; none if it cannot be put together. Building it costs more than most
+/// expressions.
+static ENVIRONMENT: LazyLock<Option<Arc<Env>>> = LazyLock::new(|| {
     let mut env = Env::stdlib();
     env.add_extension(extensions::strings)
         .and_then(
             |()| add_member_overload!(env, fn extract: (CelString, CelString) -> Result<CelString>),
         )
         .and_then(|()| add_overload!(env, fn timestamp: (CelString) -> Result<CelInt>))
-        .map_err(|_| CelError::Defect)?;
+        .ok()?;
+    Some(Arc::new(env))
+});
+
+fn run(expression: &str, variables: &[(&str, &Value)]) -> Result<Value, CelError> {
+    let env = ENVIRONMENT.as_ref().ok_or(CelError::Defect)?;
     let program = env
         .compile(expression)
         .map_err(|errors| CelError::Syntax(first_line(&errors.to_string())))?;
-    let mut context = Context::with_env(Arc::new(env));
+    let mut context = Context::with_env(env.clone());
     for (name, value) in variables {
         context.add_variable_from_value(*name, to_cel(value));
     }
