@@ -581,9 +581,19 @@ text_value!(
 /// At most 80 characters of a text that came from outside, control characters escaped, so that a message stays one line.
 #[must_use]
 pub fn shorten(text: &str) -> String {
-    let mut out: String = text.chars().take(80).flat_map(char::escape_debug).collect();
+    shorten_to(text, 80)
+}
+
+/// The same with another limit, in characters.
+#[must_use]
+pub fn shorten_to(text: &str, limit: usize) -> String {
+    let mut out: String = text
+        .chars()
+        .take(limit)
+        .flat_map(char::escape_debug)
+        .collect();
     out = out.replace("\\\"", "\"").replace("\\'", "'");
-    if text.chars().count() > 80 {
+    if text.chars().nth(limit).is_some() {
         out.push('…');
     }
     out

@@ -8,7 +8,10 @@ mod aws;
 mod entra;
 mod google;
 
-use cwii_contract::{Provider, VerifyExit, names, types::shorten};
+use cwii_contract::{
+    Provider, VerifyExit, names,
+    types::{shorten, shorten_to},
+};
 use cwii_token::{
     Claims, KeyError, KeyRules, SignatureError, Token, select_key, span, text, verify_signature,
 };
@@ -587,7 +590,7 @@ impl Case<'_> {
         let mut finding = unanswered
             .finding
             .unwrap_or_else(|| Finding::new(code, message).fix(fix))
-            .evidence("detail", shorten_detail(&problem.detail));
+            .evidence("detail", shorten_to(&problem.detail, 300));
         if let Some(proxy) = &problem.proxy {
             finding = finding.evidence("proxy", proxy.clone());
         }
@@ -842,16 +845,6 @@ fn expiry(since: SignedDuration) -> String {
     } else {
         format!("{} ago", span::humanize(since))
     }
-}
-
-fn shorten_detail(text: &str) -> String {
-    let mut out: String = text
-        .chars()
-        .take(300)
-        .flat_map(char::escape_debug)
-        .collect();
-    out = out.replace("\\\"", "\"").replace("\\'", "'");
-    out
 }
 
 /// A value as one word of a shell command.
