@@ -36,6 +36,77 @@ pub const VERIFY_TIMEOUT_DEFAULT_SECONDS: u64 = 30;
 /// Shortest and longest accepted deadline of a verification, in seconds.
 pub const VERIFY_TIMEOUT_RANGE_SECONDS: std::ops::RangeInclusive<u64> = 1..=600;
 
+/// File name of Google's credentials document inside its volume, and its key in a ConfigMap.
+pub const GCP_CREDENTIALS_FILE_NAME: &str = "credentials.json";
+
+/// Start of the name of a ConfigMap that holds Google's credentials document.
+pub const GCP_CREDENTIALS_CONFIG_MAP_PREFIX: &str = "cwii-gcp-creds-";
+
+/// Label, with its value, of what the webhook creates.
+pub const MANAGED_BY_LABEL: (&str, &str) = ("app.kubernetes.io/managed-by", "cwii");
+
+/// Argument of the agent that writes Google's credentials document.
+pub const WRITE_GCP_CREDENTIALS: &str = "write-gcp-credentials";
+
+/// Argument of the agent that verifies.
+pub const VERIFY: &str = "verify";
+
+/// When the kubelet pulls the image of an injected container.
+pub const IMAGE_PULL_POLICY: &str = "IfNotPresent";
+
+/// Start of the command of a container that runs a cloud's CLI; the script follows.
+pub const SHELL: [&str; 2] = ["/bin/sh", "-c"];
+
+/// Order of the init container that writes credentials.
+pub const ORDER_CREDENTIALS: u8 = 0;
+
+/// Order of the init containers that verify.
+pub const ORDER_VERIFY: u8 = 10;
+
+/// Volume below which a cloud's CLI writes, and where it is mounted.
+pub const VERIFY_SCRATCH_VOLUME: &str = "cwii-verify-scratch";
+
+/// Where [`VERIFY_SCRATCH_VOLUME`] is mounted; also `HOME` there.
+pub const VERIFY_SCRATCH_DIR: &str = "/tmp";
+
+/// Where the agent's image is published; the webhook's own version is its tag.
+pub const AGENT_REPOSITORY: &str = "ghcr.io/cwii-dev/cwii-agent";
+
+/// User of injected containers where pod and containers name none: `nonroot` of distroless images.
+pub const NON_ROOT_USER: i64 = 65_532;
+
+/// Last path part of the images of the clouds' CLIs.
+pub const CLOUD_CLI_IMAGES: &[&str] = &["aws-cli", "cloud-sdk", "google-cloud-cli", "azure-cli"];
+
+/// Requests and limits of a container.
+#[derive(Clone, Copy, Debug)]
+pub struct ResourceDefaults {
+    /// Processors set aside.
+    pub cpu_request: &'static str,
+    /// Memory set aside.
+    pub memory_request: &'static str,
+    /// Most processors.
+    pub cpu_limit: &'static str,
+    /// Most memory.
+    pub memory_limit: &'static str,
+}
+
+/// For containers that run the agent.
+pub const AGENT_RESOURCES: ResourceDefaults = ResourceDefaults {
+    cpu_request: "10m",
+    memory_request: "16Mi",
+    cpu_limit: "100m",
+    memory_limit: "32Mi",
+};
+
+/// For containers that run a cloud's CLI, which is a Python program.
+pub const CLOUD_CLI_RESOURCES: ResourceDefaults = ResourceDefaults {
+    cpu_request: "100m",
+    memory_request: "128Mi",
+    cpu_limit: "1",
+    memory_limit: "512Mi",
+};
+
 /// Audience of the projected token unless an annotation sets it; Google has no default, it is the provider's own name.
 #[must_use]
 pub const fn default_audience(provider: Provider) -> Option<&'static str> {
@@ -109,7 +180,7 @@ mod tests {
         }
         assert_eq!(
             GCP_CREDENTIALS_FILE,
-            format!("{GCP_CREDENTIALS_DIR}/credentials.json")
+            format!("{GCP_CREDENTIALS_DIR}/{GCP_CREDENTIALS_FILE_NAME}")
         );
     }
 }

@@ -16,7 +16,7 @@ pub struct ParseError {
 }
 
 impl ParseError {
-    fn new(found: &str, expected: &'static str) -> Self {
+    pub(crate) fn new(found: &str, expected: &'static str) -> Self {
         Self {
             found: found.to_owned(),
             expected,
@@ -24,7 +24,7 @@ impl ParseError {
         }
     }
 
-    fn hint(mut self, hint: impl Into<String>) -> Self {
+    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = format!(": {}", hint.into());
         self
     }
@@ -33,6 +33,12 @@ impl ParseError {
     #[must_use]
     pub fn expected(&self) -> &'static str {
         self.expected
+    }
+
+    /// What is valid, and where this text departs from it, if that is known.
+    #[must_use]
+    pub fn allowed(&self) -> String {
+        format!("{}{}", self.expected, self.hint)
     }
 }
 
@@ -226,14 +232,17 @@ impl FromStr for RoleArn {
         if arn != "arn" {
             return Err(wrong().hint("it does not begin with `arn:`"));
         }
-        let partition: Partition = partition
-            .parse()
-            .map_err(|_| wrong().hint(format!("no partition is called `{partition}`")))?;
+        let partition: Partition = partition.parse().map_err(|_| {
+            wrong().hint(format!(
+                "no partition is called `{}`",
+                shorten_to(partition, 20)
+            ))
+        })?;
         if service != "iam" {
             let hint = if resource.starts_with("assumed-role/") {
                 "it names a session, not the role itself".to_owned()
             } else {
-                format!("the service is `{service}`, not `iam`")
+                format!("the service is `{}`, not `iam`", shorten_to(service, 20))
             };
             return Err(wrong().hint(hint));
         }
@@ -242,11 +251,17 @@ impl FromStr for RoleArn {
                 .hint("IAM has no region: nothing stands between the colons before the account"));
         }
         if account.len() != 12 || !account.bytes().all(|b| b.is_ascii_digit()) {
-            return Err(wrong().hint(format!("the account is `{account}`, not 12 digits")));
+            return Err(wrong().hint(format!(
+                "the account is `{}`, not 12 digits",
+                shorten_to(account, 20)
+            )));
         }
         let Some(name) = resource.strip_prefix("role/") else {
             let kind = resource.split('/').next().unwrap_or_default();
-            return Err(wrong().hint(format!("it names a `{}`, not a `role`", shorten(kind))));
+            return Err(wrong().hint(format!(
+                "it names a `{}`, not a `role`",
+                shorten_to(kind, 20)
+            )));
         };
         let (path, name) = name.rsplit_once('/').unwrap_or(("", name));
         // IAM API: role name 1 to 64 of [\w+=,.@-], path of printable ASCII, 512 at most with its slashes.
@@ -281,6 +296,52 @@ impl FromStr for RoleSessionName {
                 "a role session name: 2 to 64 letters, digits or any of `_+=,.@-`",
             ))
         }
+    }
+}
+
+/// An AWS region, as the SDKs accept one: a DNS label such as `eu-central-1`.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub struct Region(String);
+
+impl FromStr for Region {
+    type Err = ParseError;
+
+    fn from_str(s: &str) -> Result<Self, ParseError> {
+        if is_dns_label(s) {
+            Ok(Self(s.to_owned()))
+        } else {
+            Err(ParseError::new(s, "a region such as `eu-central-1`"))
+        }
+    }
+}
+
+/// Entra authority: an https URL with a host, without user, query and fragment, kept byte for byte.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub struct AuthorityHost(String);
+
+impl FromStr for AuthorityHost {
+    type Err = ParseError;
+
+    fn from_str(s: &str) -> Result<Self, ParseError> {
+        let wrong = || {
+            ParseError::new(
+                s,
+                "an https URL such as `https://login.microsoftonline.com/`",
+            )
+        };
+        let url = url::Url::parse(s).map_err(|e| wrong().hint(e.to_string()))?;
+        if url.scheme() != "https" {
+            return Err(wrong().hint(format!("the scheme is `{}`", shorten_to(url.scheme(), 20))));
+        }
+        if url.query().is_some()
+            || url.fragment().is_some()
+            || !url.username().is_empty()
+            || url.password().is_some()
+            || !s.bytes().all(|b| b.is_ascii_graphic())
+        {
+            return Err(wrong().hint("only scheme, host, port and path may stand in it"));
+        }
+        Ok(Self(s.to_owned()))
     }
 }
 
@@ -570,8 +631,10 @@ macro_rules! text_value {
 }
 
 text_value!(
+    AuthorityHost => 0,
     ClientId => 0,
     IssuerUrl => 0,
+    Region => 0,
     RoleSessionName => 0,
     ServiceAccountEmail => 0,
     Subject => text,
@@ -601,6 +664,15 @@ pub fn shorten_to(text: &str, limit: usize) -> String {
 
 fn is_iam_name_byte(b: u8) -> bool {
     b.is_ascii_alphanumeric() || b"_+=,.@-".contains(&b)
+}
+
+/// RFC 1123: at most 63 lower-case letters, digits and hyphens, no hyphen at either end.
+fn is_dns_label(s: &str) -> bool {
+    (1..=63).contains(&s.len())
+        && s.bytes()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+        && !s.starts_with('-')
+        && !s.ends_with('-')
 }
 
 fn is_uuid(s: &str) -> bool {
