@@ -6,7 +6,7 @@ use crate::{
     Provider::{self, Aws, Az, Gcp},
     effective::Source,
     names,
-    settings::{Delivery, Unreachable, VerifyCommand},
+    settings::{Delivery, Unreachable, VerifyCommand, flag},
 };
 
 /// Prefix of every key.
@@ -125,7 +125,7 @@ pub const AUDIENCE: Annotation = key(
     "audience of the projected token",
 )
 .native(&[(Aws, "eks.amazonaws.com/audience")])
-.flags(&[(Gcp, "--gcp-default-audience")]);
+.flags(&[(Gcp, flag::GCP_DEFAULT_AUDIENCE)]);
 /// `<p>-token-expiration`: lifetime of the projected token, seconds.
 pub const TOKEN_EXPIRATION: Annotation = key(
     "<p>-token-expiration",
@@ -162,9 +162,9 @@ pub const VERIFY_IMAGE: Annotation = key(
     "image of the verify container",
 )
 .flags(&[
-    (Aws, "--aws-verify-image"),
-    (Az, "--az-verify-image"),
-    (Gcp, "--gcp-verify-image"),
+    (Aws, flag::AWS_VERIFY_IMAGE),
+    (Az, flag::AZ_VERIFY_IMAGE),
+    (Gcp, flag::GCP_VERIFY_IMAGE),
 ]);
 /// `<p>-verify-command`: what the verify container runs.
 pub const VERIFY_COMMAND: Annotation = key(
@@ -200,7 +200,7 @@ pub const AWS_ROLE_ARN: Annotation = key(
 .native(&[(Aws, "eks.amazonaws.com/role-arn")]);
 /// `aws-region`: region.
 pub const AWS_REGION: Annotation =
-    key("aws-region", ValueKind::Text, None, "region").flags(&[(Aws, "--aws-default-region")]);
+    key("aws-region", ValueKind::Text, None, "region").flags(&[(Aws, flag::AWS_DEFAULT_REGION)]);
 /// `aws-role-session-name`: name of the session.
 pub const AWS_ROLE_SESSION_NAME: Annotation = key(
     "aws-role-session-name",
@@ -224,7 +224,7 @@ pub const AZ_TENANT_ID: Annotation = key(
     "tenant, a UUID or a domain",
 )
 .native(&[(Az, "azure.workload.identity/tenant-id")])
-.flags(&[(Az, "--az-default-tenant-id")]);
+.flags(&[(Az, flag::AZ_DEFAULT_TENANT_ID)]);
 /// `az-authority-host`: Entra authority, an https URL.
 pub const AZ_AUTHORITY_HOST: Annotation = key(
     "az-authority-host",
@@ -232,7 +232,7 @@ pub const AZ_AUTHORITY_HOST: Annotation = key(
     None,
     "Entra authority, an https URL",
 )
-.flags(&[(Az, "--az-default-authority-host")]);
+.flags(&[(Az, flag::AZ_DEFAULT_AUTHORITY_HOST)]);
 /// `gcp-service-account`: service account to impersonate; none for direct federation.
 pub const GCP_SERVICE_ACCOUNT: Annotation = key(
     "gcp-service-account",
@@ -255,7 +255,7 @@ pub const GCP_DELIVERY: Annotation = key(
     Some(Delivery::InitContainer.as_str()),
     "how credentials.json reaches the pod",
 )
-.flags(&[(Gcp, "--gcp-default-delivery")]);
+.flags(&[(Gcp, flag::GCP_DEFAULT_DELIVERY)]);
 /// `skip-containers`: containers that receive nothing.
 pub const SKIP_CONTAINERS: Annotation = key(
     "skip-containers",
@@ -412,6 +412,41 @@ mod tests {
             timeout.default.unwrap().parse(),
             Ok(names::VERIFY_TIMEOUT_DEFAULT_SECONDS)
         );
+    }
+
+    #[test]
+    fn the_defaults_of_words_are_those_of_their_types() {
+        let default = |row: Annotation| row.default.unwrap();
+        assert_eq!(default(GCP_DELIVERY).parse(), Ok(Delivery::default()));
+        assert_eq!(default(VERIFY_COMMAND).parse(), Ok(VerifyCommand::Agent));
+        assert_eq!(default(VERIFY_UNREACHABLE).parse(), Ok(Unreachable::Block));
+    }
+
+    #[test]
+    fn every_key_of_the_table_is_found_again() {
+        for row in ANNOTATIONS {
+            for provider in Provider::ALL {
+                let key = row.full_key(provider);
+                let (found, of) = find(&key).unwrap();
+                assert_eq!(found.key, row.key);
+                if row.is_per_provider() {
+                    assert_eq!(of, Some(provider));
+                }
+                assert_eq!(is_read(&key), row.kind != ValueKind::Output);
+            }
+            for (provider, key) in row.native {
+                assert_eq!(find_native(key), Some((row, *provider)));
+                assert!(is_read(key));
+            }
+        }
+        for key in [
+            "cwii.dev/<p>-inject",
+            "cwii.dev/inject",
+            "cwii.dev/aws-injected",
+            "aws-inject",
+        ] {
+            assert_eq!(find(key), None, "{key}");
+        }
     }
 
     #[test]

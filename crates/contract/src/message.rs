@@ -48,13 +48,16 @@ pub struct Warning {
 
 impl Warning {
     pub(crate) fn new(cause: Cause, text: &str) -> Self {
-        let text = if text.len() <= WARNING_MAX_CHARS && !text.contains(char::is_control) {
-            text.to_owned()
+        let clean = if text.contains(char::is_control) {
+            shorten_to(text, WARNING_MAX_CHARS)
         } else {
-            shorten_to(text, WARNING_MAX_CHARS - 1)
-                .chars()
-                .take(WARNING_MAX_CHARS)
-                .collect()
+            text.to_owned()
+        };
+        let text = match clean.char_indices().nth(WARNING_MAX_CHARS - 1) {
+            Some((cut, last)) if clean.len() > cut + last.len_utf8() => {
+                format!("{}…", &clean[..cut])
+            }
+            _ => clean,
         };
         Self { cause, text }
     }
@@ -106,7 +109,11 @@ impl fmt::Display for Warning {
 
 /// Why a pod is refused: an explicit value that would inject something wrong.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
-#[error("`{key}` of {object} is `{found}`: expected {allowed}", found = shorten(value))]
+#[error(
+    "`{key}` of {} is `{}`: expected {allowed}",
+    shorten_to(&object.to_string(), OBJECT_MAX_CHARS),
+    shorten(value)
+)]
 pub struct Denial {
     /// The object that carries the value; boxed, since a refusal is rare and a `Result` is as large as its error.
     pub object: Box<ObjectRef>,
@@ -116,4 +123,38 @@ pub struct Denial {
     pub value: String,
     /// What is allowed.
     pub allowed: String,
+}
+
+/// A kind and two names of an API server's greatest length; a pod that is being created may bring longer ones.
+const OBJECT_MAX_CHARS: usize = 340;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_warning_is_one_line_of_at_most_256_characters() {
+        let warning = |text: &str| Warning::new(Cause::Clash, text).text;
+        assert_eq!(warning(&"é".repeat(256)), "é".repeat(256));
+        let cut = warning(&"é".repeat(257));
+        assert_eq!(cut.chars().count(), 256);
+        assert!(cut.ends_with("é…"));
+        assert_eq!(warning("a\nb"), "a\\nb");
+        assert_eq!(warning(&"\n".repeat(300)).chars().count(), 256);
+    }
+
+    #[test]
+    fn few_warnings_are_all_said() {
+        let warnings: Vec<_> = (0..16)
+            .map(|index| Warning::new(Cause::Clash, &index.to_string()))
+            .collect();
+        assert_eq!(Warning::limit(warnings.clone()).len(), 16);
+        let more = [warnings, vec![Warning::new(Cause::Clash, "x")]].concat();
+        let lines = Warning::limit(more);
+        assert_eq!(
+            (lines.len(), lines[15].as_str()),
+            (16, "and 2 more warnings of cwii")
+        );
+        assert!(Warning::limit(Vec::new()).is_empty());
+    }
 }

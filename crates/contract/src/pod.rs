@@ -595,3 +595,183 @@ impl Visitor<'_> for KeySeed {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn pod(json: serde_json::Value) -> Pod {
+        let text = json.to_string();
+        let from_value: Pod = serde_json::from_value(json).unwrap();
+        let from_text: Pod = serde_json::from_str(&text).unwrap();
+        assert_eq!(format!("{from_value:?}"), format!("{from_text:?}"));
+        from_text
+    }
+
+    fn owned_by(api_version: &str, kind: &str, name: &str, hash: &str) -> Pod {
+        pod(json!({ "metadata": {
+            "labels": { "pod-template-hash": hash },
+            "ownerReferences": [
+                { "apiVersion": "v1", "kind": "Node", "name": "n", "uid": "1" },
+                { "apiVersion": api_version, "kind": kind, "name": name, "uid": "2", "controller": true },
+            ],
+        }}))
+    }
+
+    #[test]
+    fn a_workload_is_matched_by_group_and_kind() {
+        for (api_version, kind, expected) in [
+            ("apps/v1", "StatefulSet", Some(WorkloadKind::StatefulSet)),
+            ("apps/v1", "DaemonSet", Some(WorkloadKind::DaemonSet)),
+            (
+                "v1",
+                "ReplicationController",
+                Some(WorkloadKind::ReplicationController),
+            ),
+            ("batch/v1", "Job", Some(WorkloadKind::Job)),
+            ("batch.volcano.sh/v1alpha1", "Job", None),
+            ("apps.kruise.io/v1beta1", "StatefulSet", None),
+            ("argoproj.io/v1alpha1", "Rollout", None),
+            ("v1", "StatefulSet", None),
+        ] {
+            let pod = owned_by(api_version, kind, "x", "h");
+            let found = match pod.workload() {
+                Workload::Direct { kind, name, uid } => {
+                    assert_eq!((name, uid), ("x", "2"));
+                    Some(kind)
+                }
+                Workload::None => None,
+                other @ Workload::ReplicaSet { .. } => panic!("{other:?}"),
+            };
+            assert_eq!(found, expected, "{api_version} {kind}");
+        }
+    }
+
+    #[test]
+    fn the_deployment_is_guessed_from_the_replica_sets_name_and_the_hash() {
+        for (name, hash, guess) in [
+            ("web-6d5b7f9c4d", "6d5b7f9c4d", Some("web")),
+            ("web-a-b", "b", Some("web-a")),
+            ("web", "6d5b7f9c4d", None),
+            ("web6d5b7f9c4d", "6d5b7f9c4d", None),
+            ("-6d5b7f9c4d", "6d5b7f9c4d", None),
+        ] {
+            assert_eq!(
+                owned_by("apps/v1", "ReplicaSet", name, hash).workload(),
+                Workload::ReplicaSet {
+                    name,
+                    uid: "2",
+                    deployment_name_guess: guess
+                }
+            );
+        }
+    }
+
+    #[test]
+    fn an_owner_that_does_not_control_is_not_followed() {
+        let pod = pod(json!({ "metadata": { "ownerReferences": [
+            { "apiVersion": "apps/v1", "kind": "StatefulSet", "name": "x", "uid": "1", "controller": false },
+            { "apiVersion": "batch/v1", "kind": "Job", "name": "y", "uid": "2", "controller": null },
+        ]}}));
+        assert_eq!((pod.controller(), pod.workload()), (None, Workload::None));
+    }
+
+    #[test]
+    fn the_service_account_is_default_unless_named() {
+        for (spec, name) in [
+            (json!({}), "default"),
+            (json!(null), "default"),
+            (json!({ "serviceAccountName": "" }), "default"),
+            (json!({ "serviceAccount": "old" }), "old"),
+            (
+                json!({ "serviceAccountName": "new", "serviceAccount": "old" }),
+                "new",
+            ),
+        ] {
+            assert_eq!(pod(json!({ "spec": spec })).service_account_name(), name);
+        }
+    }
+
+    #[test]
+    fn a_pod_is_named_even_before_it_has_a_name() {
+        for (metadata, name) in [
+            (json!({ "name": "web-0" }), "Pod apps/web-0"),
+            (
+                json!({ "generateName": "web-", "name": "" }),
+                "Pod apps/web-*",
+            ),
+            (json!({}), "Pod apps/*"),
+            (json!(null), "Pod apps/*"),
+        ] {
+            assert_eq!(
+                pod(json!({ "metadata": metadata }))
+                    .object("apps")
+                    .to_string(),
+                name
+            );
+        }
+    }
+
+    #[test]
+    fn windows_is_told_by_the_os_the_selector_or_all_terms() {
+        let term = |values: &[&str]| {
+            json!({ "matchExpressions": [
+                { "key": "zone", "operator": "Exists" },
+                { "key": "kubernetes.io/os", "operator": "In", "values": values },
+            ]})
+        };
+        let affinity = |terms: &[serde_json::Value]| {
+            json!({ "affinity": { "nodeAffinity": {
+                "requiredDuringSchedulingIgnoredDuringExecution": { "nodeSelectorTerms": terms },
+            }}})
+        };
+        for (spec, is_windows) in [
+            (json!({}), false),
+            (json!({ "os": { "name": "windows" } }), true),
+            (
+                json!({ "os": { "name": "linux" }, "nodeSelector": { "kubernetes.io/os": "windows" } }),
+                false,
+            ),
+            (
+                json!({ "nodeSelector": { "kubernetes.io/os": "windows" } }),
+                true,
+            ),
+            (
+                json!({ "nodeSelector": { "kubernetes.io/os": "linux" } }),
+                false,
+            ),
+            (affinity(&[term(&["windows"]), term(&["windows"])]), true),
+            (affinity(&[term(&["windows"]), term(&["linux"])]), false),
+            (affinity(&[term(&["windows", "linux"])]), false),
+            (affinity(&[term(&[])]), false),
+            (affinity(&[]), false),
+            (json!({ "affinity": { "nodeAffinity": null } }), false),
+        ] {
+            assert_eq!(
+                pod(json!({ "spec": spec })).is_windows(),
+                is_windows,
+                "{spec}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_of_another_type_is_refused() {
+        for json in [
+            json!([]),
+            json!({ "metadata": "x" }),
+            json!({ "metadata": { "annotations": [] } }),
+            json!({ "metadata": { "annotations": { "cwii.dev/aws-inject": true } } }),
+            json!({ "spec": { "containers": {} } }),
+            json!({ "spec": { "containers": [{ "env": "x" }] } }),
+            json!({ "spec": { "securityContext": { "runAsUser": "root" } } }),
+        ] {
+            assert!(
+                serde_json::from_value::<Pod>(json.clone()).is_err(),
+                "{json}"
+            );
+        }
+    }
+}

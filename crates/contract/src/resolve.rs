@@ -31,7 +31,7 @@ pub(crate) struct Entry<'a> {
     /// The value.
     pub(crate) value: &'a str,
     /// Whether it is a key of the cloud's own webhook.
-    pub(crate) native: bool,
+    native: bool,
 }
 
 impl Entry<'_> {
@@ -97,7 +97,7 @@ impl<'a> Resolver<'a> {
                     native,
                 }),
                 Some(_) => {}
-                None if native => {}
+                None if native || self.is_full() => {}
                 None => {
                     let nearest = annotations::nearest(key)
                         .map(|nearest| format!(": did you mean `{nearest}`?"))
@@ -130,6 +130,15 @@ impl<'a> Resolver<'a> {
         self.all(row, provider.into()).next()
     }
 
+    /// The entry that holds among those of the cloud's own webhook.
+    pub(crate) fn first_native(
+        &self,
+        row: &'static Annotation,
+        provider: Provider,
+    ) -> Option<Entry<'a>> {
+        self.all(row, Some(provider)).find(|entry| entry.native)
+    }
+
     fn all(
         &self,
         row: &'static Annotation,
@@ -141,8 +150,12 @@ impl<'a> Resolver<'a> {
             .copied()
     }
 
-    /// The first value that is a boolean; those before it draw a warning each.
-    pub(crate) fn boolean(&mut self, row: &'static Annotation, provider: Provider) -> Option<bool> {
+    /// The first value that is a boolean, with where it stands; those before it draw a warning each.
+    pub(crate) fn boolean(
+        &mut self,
+        row: &'static Annotation,
+        provider: Provider,
+    ) -> Option<(bool, Entry<'a>)> {
         let parse = |value: &str| {
             if value.eq_ignore_ascii_case("true") {
                 Some(true)
@@ -155,7 +168,7 @@ impl<'a> Resolver<'a> {
         let expected = || "`true` or `false`".to_owned();
         let (value, entry) = self.first_valid(row, provider, expected, parse)?;
         self.keep(row, provider, value, entry.source());
-        Some(value)
+        Some((value, entry))
     }
 
     /// The first value that is a number of seconds, cut to the bounds of the key; the default where there is none.
@@ -260,9 +273,16 @@ impl<'a> Resolver<'a> {
         });
     }
 
-    /// Adds a warning.
+    /// Adds a warning, unless there are more than anybody will be shown.
     pub(crate) fn warn(&mut self, cause: Cause, text: &str) {
-        self.warnings.push(Warning::new(cause, text));
+        if !self.is_full() {
+            self.warnings.push(Warning::new(cause, text));
+        }
+    }
+
+    /// Whether further warnings are dropped: an object may carry a hundred thousand misspelt keys.
+    pub(crate) fn is_full(&self) -> bool {
+        self.warnings.len() >= WARNINGS_MAX
     }
 
     fn first_valid<T>(
@@ -306,3 +326,6 @@ fn name(key: &str, layer: &Layer) -> String {
 
 /// Most characters of a value in a warning.
 const VALUE_CHARS: usize = 40;
+
+/// Many more than are shown, few enough to cost nothing.
+const WARNINGS_MAX: usize = 100;

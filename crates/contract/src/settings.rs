@@ -12,6 +12,47 @@ use crate::{
     types::{AuthorityHost, ParseError, Region, TenantId},
 };
 
+/// The flags of the webhook that messages name.
+pub mod flag {
+    use crate::Provider;
+
+    macro_rules! flags {
+        ($($name:ident = $flag:literal),* $(,)?) => {
+            $(#[doc = concat!("`", $flag, "`.")] pub const $name: &str = $flag;)*
+
+            /// All of them, for a test that the webhook has them.
+            pub const ALL: &[&str] = &[$($name),*];
+        };
+    }
+
+    flags! {
+        AWS_ENABLED = "--aws-enabled",
+        AZ_ENABLED = "--az-enabled",
+        GCP_ENABLED = "--gcp-enabled",
+        AGENT_IMAGE = "--agent-image",
+        AWS_VERIFY_IMAGE = "--aws-verify-image",
+        AZ_VERIFY_IMAGE = "--az-verify-image",
+        GCP_VERIFY_IMAGE = "--gcp-verify-image",
+        VERIFY_IMAGE_ALLOW = "--verify-image-allow",
+        AWS_DEFAULT_REGION = "--aws-default-region",
+        AZ_DEFAULT_TENANT_ID = "--az-default-tenant-id",
+        AZ_DEFAULT_AUTHORITY_HOST = "--az-default-authority-host",
+        GCP_DEFAULT_AUDIENCE = "--gcp-default-audience",
+        GCP_DEFAULT_DELIVERY = "--gcp-default-delivery",
+        CONFIG_MAP_DELIVERY = "--config-map-delivery",
+    }
+
+    /// `--<p>-enabled`.
+    #[must_use]
+    pub const fn enabled(provider: Provider) -> &'static str {
+        match provider {
+            Provider::Aws => AWS_ENABLED,
+            Provider::Az => AZ_ENABLED,
+            Provider::Gcp => GCP_ENABLED,
+        }
+    }
+}
+
 /// One value for each provider.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
 pub struct PerProvider<T>([T; Provider::ALL.len()]);
@@ -210,6 +251,23 @@ mod tests {
         assert!(settings.agent_image.is_pinned());
         assert!(settings.resources.requests_fit_limits());
         assert!(settings.cloud_cli_resources.requests_fit_limits());
+    }
+
+    #[test]
+    fn each_provider_has_a_value_of_its_own() {
+        let mut names = PerProvider::from_fn(|provider| provider.to_string());
+        for provider in Provider::ALL {
+            assert_eq!(names[provider], provider.as_str());
+            assert_eq!(flag::enabled(provider), format!("--{provider}-enabled"));
+        }
+        names[Provider::Az].push('!');
+        assert_eq!(
+            names
+                .iter()
+                .map(|(_, name)| name.as_str())
+                .collect::<Vec<_>>(),
+            ["aws", "az!", "gcp"]
+        );
     }
 
     #[test]

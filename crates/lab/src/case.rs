@@ -1,7 +1,8 @@
 //! One workload of the lab: what is right about it by construction, and what one case makes different.
 //!
-//! Every case has a cluster, a role, a provider, a pool, a client of its own, all named after it. So one lab serves all
-//! cases at once and none disturbs another; what the clouds decide differs only by what the case changed.
+//! Every case has a cluster (unless it is put into another), a role, a provider, a pool, a client of its own, all named
+//! after it. So one lab serves all cases at once and none disturbs another; what the clouds decide differs only by what
+//! the case changed.
 
 use std::{
     collections::BTreeMap,
@@ -70,6 +71,8 @@ pub struct Case {
     pub name: &'static str,
     /// How it comes by credentials.
     pub mechanism: Mechanism,
+    /// Cluster that it runs in, which decides the issuer.
+    pub cluster: &'static str,
     /// Namespace of the pod.
     pub namespace: &'static str,
     /// ServiceAccount of the pod.
@@ -135,6 +138,7 @@ impl Case {
         Self {
             name,
             mechanism,
+            cluster: name,
             namespace: "shop",
             service_account: "checkout",
             account: "111122223333",
@@ -156,6 +160,14 @@ impl Case {
     pub fn of(mut self, namespace: &'static str, service_account: &'static str) -> Self {
         self.namespace = namespace;
         self.service_account = service_account;
+        self
+    }
+
+    /// The workload runs in a cluster that it shares with others. What the cluster publishes is written by each of them,
+    /// so they have to agree on it.
+    #[must_use]
+    pub fn in_cluster(mut self, cluster: &'static str) -> Self {
+        self.cluster = cluster;
         self
     }
 
@@ -302,7 +314,7 @@ pub fn shell_exports(variables: &BTreeMap<String, String>) -> String {
 pub(crate) fn names(case: &Case, endpoints: &Endpoints, thumbprint: &str) -> Names {
     let name = case.name;
     let (project, number) = case.project;
-    let base = format!("{}/{name}", endpoints.issuer);
+    let base = format!("{}/{}", endpoints.issuer, case.cluster);
     let issuer = if case.issuer_ends_in_slash {
         format!("{base}/")
     } else {
@@ -334,6 +346,7 @@ pub(crate) fn names(case: &Case, endpoints: &Endpoints, thumbprint: &str) -> Nam
     let account = case.account;
     Names::new([
         ("CASE", name.to_owned()),
+        ("CLUSTER", case.cluster.to_owned()),
         ("NAMESPACE", case.namespace.to_owned()),
         ("SERVICE_ACCOUNT", case.service_account.to_owned()),
         ("SUBJECT", subject),
@@ -527,7 +540,7 @@ pub(crate) fn write_token(
 /// The token of a case.
 pub(crate) fn token_spec(case: &Case, names: &Names) -> TokenSpec {
     let mut spec = TokenSpec::new(
-        case.name,
+        case.cluster,
         case.namespace,
         case.service_account,
         names.get("AUDIENCE"),

@@ -54,8 +54,8 @@ impl Document {
     #[must_use]
     pub fn path(self, names: &Names) -> String {
         names.render(match self {
-            Self::Discovery => "issuer/{{CASE}}/openid-configuration.json",
-            Self::Jwks => "issuer/{{CASE}}/jwks.json",
+            Self::Discovery => "issuer/{{CLUSTER}}/openid-configuration.json",
+            Self::Jwks => "issuer/{{CLUSTER}}/jwks.json",
             Self::AwsRole => "aws/roles/{{CASE}}.json",
             Self::AwsOidcProvider => "aws/oidc-providers/{{CASE}}.json",
             Self::AwsPodIdentityAssociation => "aws/pod-identity-associations/{{CASE}}.json",
@@ -174,7 +174,7 @@ impl Change {
     }
 }
 
-/// The names that belong to one workload, by placeholder: `CASE`, `ISSUER`, `ROLE_ARN`, `CLIENT_ID`, …
+/// The names that belong to one workload, by placeholder: `CASE`, `CLUSTER`, `ISSUER`, `ROLE_ARN`, `CLIENT_ID`, …
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Names(BTreeMap<&'static str, String>);
 

@@ -523,6 +523,7 @@ impl State {
         let issuer = format!("{}/{cluster}", self.endpoints().issuer);
         Names::new([
             ("CASE", cluster.to_owned()),
+            ("CLUSTER", cluster.to_owned()),
             (
                 "ISSUER_HOST",
                 issuer.trim_start_matches("https://").to_owned(),

@@ -66,7 +66,7 @@ pub(crate) async fn handle(state: &State, request: &Received) -> Reply {
         cluster
             .as_ref()
             .map_or("111122223333", |n| n.get("ACCOUNT")),
-        cluster.as_ref().map_or("lab", |n| n.get("CASE")),
+        cluster.as_ref().map_or("lab", |n| n.get("CLUSTER")),
     );
     let asked = trust::PodIdentityRequest {
         token: token.as_ref(),

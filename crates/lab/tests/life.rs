@@ -13,7 +13,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use cwii_lab::{Document, Lab, Options, Service, scenarios};
+use cwii_lab::{Case, Document, Lab, Mechanism, Options, Service, scenarios};
 use serde_json::json;
 use support::{client, drive, lab};
 
@@ -58,6 +58,27 @@ async fn a_folder_of_the_caller_keeps_documents_and_loses_tokens() {
     drop(lab);
     assert!(dir.join("aws/roles/hello-aws.json").exists());
     assert!(!dir.join("workloads").exists());
+}
+
+#[tokio::test]
+async fn workloads_of_one_cluster_share_its_issuer() {
+    let lab = lab();
+    for (name, mechanism) in [
+        ("shared-aws", Mechanism::AwsWebIdentity),
+        ("shared-eks", Mechanism::AwsPodIdentity),
+        ("shared-gcp", Mechanism::GoogleImpersonated),
+        ("shared-az", Mechanism::EntraFederated),
+    ] {
+        let case = Case::new(name, mechanism).in_cluster("shared");
+        let workload = lab.lay_out(&case).unwrap();
+        assert_eq!(
+            workload.issuer,
+            format!("{}/shared", lab.endpoints().issuer)
+        );
+        assert!(drive(&workload).await.unwrap().verified(), "{name}");
+    }
+    assert!(lab.dir().join("issuer/shared/jwks.json").exists());
+    assert!(!lab.dir().join("issuer/shared-aws").exists());
 }
 
 #[tokio::test]
@@ -291,9 +312,9 @@ async fn the_exports_of_a_served_lab_work_for_all_three_clouds() {
     let lab = lab();
     let exports = lab.exports().unwrap();
     for mechanism in [
-        cwii_lab::Mechanism::AwsWebIdentity,
-        cwii_lab::Mechanism::GoogleImpersonated,
-        cwii_lab::Mechanism::EntraFederated,
+        Mechanism::AwsWebIdentity,
+        Mechanism::GoogleImpersonated,
+        Mechanism::EntraFederated,
     ] {
         let mut workload = lab.workload(&scenarios()[0]).unwrap();
         workload.mechanism = mechanism;

@@ -11,7 +11,7 @@ use crate::{
     message::{Cause, Denial},
     names,
     resolve::Resolver,
-    settings::Delivery,
+    settings::{Delivery, flag},
     spec::{EnvVar, KeyToPath, Volume, VolumeMount, VolumeSource},
     types::{PoolProvider, ServiceAccountEmail, shorten_to},
 };
@@ -58,15 +58,14 @@ fn parts(
     };
     let delivery = match (delivery, asked) {
         (Delivery::ConfigMap, asked) if !settings.config_map_delivery => {
-            let asker = asked.map_or_else(
-                || "`--gcp-default-delivery` of the webhook".to_owned(),
-                |asked| asked.name(),
-            );
+            let asker =
+                asked.map_or_else(|| GCP_DELIVERY.flag(GCP).to_string(), |asked| asked.name());
             resolver.warn(
                 Cause::SwitchedOff,
                 &format!(
-                    "{asker} is `{}`, which the webhook may not do without `--config-map-delivery`: `{}` is used",
+                    "{asker} is `{}`, which the webhook may not do without `{}`: `{}` is used",
                     Delivery::ConfigMap,
+                    flag::CONFIG_MAP_DELIVERY,
                     Delivery::InitContainer,
                 ),
             );
@@ -82,10 +81,9 @@ fn parts(
                 .filter(|name| name.starts_with("//iam.googleapis.com/projects/"))
                 .unwrap_or(audience);
             if name.parse::<PoolProvider>().is_err() {
-                let asker = resolver.first(&AUDIENCE, GCP).map_or_else(
-                    || "`--gcp-default-audience` of the webhook".to_owned(),
-                    |asked| asked.name(),
-                );
+                let asker = resolver
+                    .first(&AUDIENCE, GCP)
+                    .map_or_else(|| AUDIENCE.flag(GCP).to_string(), |asked| asked.name());
                 resolver.warn(
                     Cause::Missing,
                     &format!(

@@ -18,9 +18,9 @@ use crate::{
     message::{Cause, Denial, Warning},
     names,
     pod::{self, Pod},
-    resolve::Resolver,
+    resolve::{Entry, Resolver},
     scope::{Layer, Scope},
-    settings::Settings,
+    settings::{Settings, flag},
     spec::{
         Container, EnvVar, SecurityContext, ServiceAccountToken, TokenSource, Volume, VolumeMount,
         VolumeSource,
@@ -268,8 +268,13 @@ fn provider_plan(
     targets: &Targets<'_>,
 ) -> Result<Option<ProviderPlan>, Denial> {
     let provider = cloud.provider;
-    let (asked, inject) = is_asked_for(cloud, resolver);
-    let active = asked && is_possible(cloud, resolver, settings, inject);
+    let inject = resolver.boolean(&INJECT, provider);
+    let asker = match inject {
+        Some((true, entry)) => Some(entry),
+        Some((false, _)) => None,
+        None => asker_by_presence(cloud, resolver),
+    };
+    let active = asker.is_some_and(|asker| is_possible(cloud, resolver, settings, asker));
 
     let audience = audience(cloud, resolver, settings);
     let expiration_seconds = resolver.seconds(&TOKEN_EXPIRATION, provider);
@@ -277,24 +282,22 @@ fn provider_plan(
     let parts = (cloud.parts)(resolver, settings, audience_text, active)?;
     let verify = resolver.boolean(&VERIFY, provider);
     let enforce = resolver.boolean(&VERIFY_ENFORCE, provider);
-    let (verify, enforce) = (verify == Some(true), enforce == Some(true));
-    if enforce && !verify {
-        warn_of_no_effect(
-            resolver,
-            &VERIFY_ENFORCE,
-            provider,
-            &format!("`{}` is not `true`", VERIFY.full_key(provider)),
-        );
+    let is_on = |flag: Option<(bool, _)>| matches!(flag, Some((true, _)));
+    if let (Some((true, entry)), false) = (enforce, is_on(verify)) {
+        let because = format!("`{}` is not `true`", VERIFY.full_key(provider));
+        warn_of_no_effect(resolver, entry, &because);
     }
-    if verify && !asked && inject.is_none() {
-        warn_of_no_effect(
-            resolver,
-            &VERIFY,
-            provider,
-            &format!("{} is not injected", provider.display_name()),
-        );
+    if let (Some((true, entry)), None, None) = (verify, asker, inject) {
+        let because = format!("{} is not injected", provider.display_name());
+        warn_of_no_effect(resolver, entry, &because);
     }
-    let check = verify::read(cloud, resolver, settings, active && verify, enforce)?;
+    let check = verify::read(
+        cloud,
+        resolver,
+        settings,
+        active && is_on(verify),
+        is_on(enforce),
+    )?;
     let (Some(parts), Some(audience)) = (parts, audience) else {
         return Ok(None);
     };
@@ -367,27 +370,19 @@ fn provider_plan(
     Ok(Some(plan))
 }
 
-/// Whether somebody asks for a provider, and what `<p>-inject` says about it.
-fn is_asked_for(cloud: &Cloud, resolver: &mut Resolver<'_>) -> (bool, Option<bool>) {
+/// Where nothing is said about injection itself: what asks for it by being there.
+fn asker_by_presence<'a>(cloud: &Cloud, resolver: &mut Resolver<'a>) -> Option<Entry<'a>> {
     let provider = cloud.provider;
-    let inject = resolver.boolean(&INJECT, provider);
-    let asked = match inject {
-        Some(inject) => inject,
-        None => match resolver.first(cloud.identity, provider) {
-            Some(identity) if cloud.identity_activates || identity.native => true,
-            Some(_) => {
-                warn_of_no_effect(
-                    resolver,
-                    cloud.identity,
-                    provider,
-                    &format!("`{}` is not `true`", INJECT.full_key(provider)),
-                );
-                false
-            }
-            None => false,
-        },
-    };
-    (asked, inject)
+    let identity = resolver.first(cloud.identity, provider)?;
+    if cloud.identity_activates {
+        return Some(identity);
+    }
+    let native = resolver.first_native(cloud.identity, provider);
+    if native.is_none() {
+        let because = format!("`{}` is not `true`", INJECT.full_key(provider));
+        warn_of_no_effect(resolver, identity, &because);
+    }
+    native
 }
 
 /// Whether a provider that is asked for can be injected. Warns where it cannot.
@@ -395,20 +390,17 @@ fn is_possible(
     cloud: &Cloud,
     resolver: &mut Resolver<'_>,
     settings: &Settings,
-    inject: Option<bool>,
+    asker: Entry<'_>,
 ) -> bool {
     let provider = cloud.provider;
-    let asker = match inject {
-        Some(_) => resolver.first(&INJECT, provider),
-        None => resolver.first(cloud.identity, provider),
-    }
-    .map_or_else(String::new, |asker| asker.name());
+    let asker = asker.name();
     if !settings.enabled[provider] {
         resolver.warn(
             Cause::SwitchedOff,
             &format!(
-                "{} is not injected, though {asker} asks for it: `--{provider}-enabled` of the webhook is `false`",
+                "{} is not injected, though {asker} asks for it: `{}` of the webhook is `false`",
                 provider.display_name(),
+                flag::enabled(provider),
             ),
         );
         return false;
@@ -481,6 +473,9 @@ fn warn_of_names_that_the_pod_lacks(
         return;
     }
     for name in &skip.value {
+        if resolver.is_full() {
+            break;
+        }
         if !pod
             .own_containers()
             .any(|container| container.name == *name)
@@ -498,15 +493,8 @@ fn warn_of_names_that_the_pod_lacks(
 }
 
 /// A key that changes nothing. Not said of a namespace, which may hold defaults for those pods that ask.
-fn warn_of_no_effect(
-    resolver: &mut Resolver<'_>,
-    row: &'static Annotation,
-    provider: Provider,
-    because: &str,
-) {
-    if let Some(entry) = resolver.first(row, provider)
-        && entry.scope() < Scope::Namespace
-    {
+fn warn_of_no_effect(resolver: &mut Resolver<'_>, entry: Entry<'_>, because: &str) {
+    if entry.scope() < Scope::Namespace {
         resolver.warn(
             Cause::Ineffective,
             &format!("{} has no effect: {because}", entry.name()),

@@ -9,7 +9,7 @@ use crate::{
     message::{Cause, Denial},
     names,
     resolve::Resolver,
-    settings::{Unreachable, VerifyCommand},
+    settings::{Unreachable, VerifyCommand, flag},
     spec::{Container, EnvVar, SecurityContext, Volume, VolumeMount, VolumeSource},
 };
 
@@ -142,7 +142,7 @@ fn image(
             &VERIFY_IMAGE,
             provider,
             image,
-            Source::Flag("--agent-image"),
+            Source::Flag(flag::AGENT_IMAGE),
         );
         return Ok(image.clone());
     };
@@ -160,7 +160,8 @@ fn image(
             .map(|pattern| format!("`{pattern}`"))
             .collect();
         let allowed = format!(
-            "an image that `--verify-image-allow` of the webhook allows: {}",
+            "an image that `{}` of the webhook allows: {}",
+            flag::VERIFY_IMAGE_ALLOW,
             patterns.join(", ")
         );
         resolver.refuse(entry, true, allowed)?;

@@ -241,6 +241,36 @@ fn an_answer_has_at_most_sixteen_warnings_of_four_kibibytes_in_all() {
 }
 
 #[test]
+fn a_hundred_thousand_misspelt_keys_cost_next_to_nothing() {
+    let annotations: Value = (0..100_000)
+        .map(|index| (format!("cwii.dev/aws-inject{index}"), Value::from("x")))
+        .collect::<serde_json::Map<_, _>>()
+        .into();
+    let answer = admit(
+        &json!({ "metadata": {}, "spec": { "containers": [{ "name": "app" }] } }),
+        &Scopes::service_account(&annotations),
+        &settings(),
+    );
+    assert_eq!(answer.unwrap().plan.warnings.len(), 100);
+}
+
+#[test]
+fn a_pod_may_bring_any_name() {
+    let name = "\u{1b}[2J\n".repeat(1000);
+    let pod = json!({
+        "metadata": { "name": name, "annotations": { "cwii.dev/aws-role-arn": "x" } },
+        "spec": { "containers": [{ "name": "app" }] },
+    });
+    let line = admit(&pod, &Scopes::default(), &settings())
+        .unwrap_err()
+        .to_string();
+    assert!(
+        !line.contains(char::is_control) && line.len() < 4096,
+        "{line}"
+    );
+}
+
+#[test]
 fn a_warning_that_is_given_twice_is_said_once() {
     let pod = json!({ "metadata": { "annotations": { "cwii.dev/x": "1" } }, "spec": { "containers": [{ "name": "app" }] } });
     let answer = admit(&pod, &Scopes::default(), &settings()).unwrap();
