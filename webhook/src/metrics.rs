@@ -1,0 +1,269 @@
+//! What Prometheus reads.
+
+use std::{
+    fmt,
+    sync::atomic::{AtomicI64, AtomicU64},
+    time::Duration,
+};
+
+use cwii_contract::Provider;
+use prometheus_client::{
+    encoding::{EncodeLabelSet, text::encode},
+    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram, info::Info},
+    registry::Registry,
+};
+
+use crate::{kind::Kind, log::Dropped, watch::Caches};
+
+/// All metrics of the process.
+pub struct Metrics {
+    registry: Registry,
+    requests: Family<Request, Counter>,
+    injections: Family<Injection, Counter>,
+    duration: Histogram,
+    live_reads: Family<LiveRead, Counter>,
+    objects: Family<KindLabel, Gauge>,
+    age: Family<KindLabel, Gauge<f64, AtomicU64>>,
+    synced: Family<KindLabel, Gauge>,
+    expiry: Gauge<i64, AtomicI64>,
+    reloads: Family<Reload, Counter>,
+    dropped_lines: Counter,
+}
+
+/// How a request ended.
+#[derive(Clone, Copy, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+pub struct Request {
+    /// `injected`, `passed`, `denied`, `failed` (the webhook could not answer), `rejected` (not an admission review of a
+    /// pod) or `panicked`.
+    pub outcome: &'static str,
+    /// Why.
+    pub reason: &'static str,
+}
+
+/// How a live read ended.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum ReadResult {
+    /// The object is there.
+    Found,
+    /// There is no such object.
+    NotFound,
+    /// It could not be read.
+    Error,
+}
+
+#[derive(Clone, Copy, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct Injection {
+    provider: &'static str,
+}
+
+#[derive(Clone, Copy, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct LiveRead {
+    kind: &'static str,
+    result: &'static str,
+}
+
+#[derive(Clone, Copy, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct KindLabel {
+    kind: &'static str,
+}
+
+#[derive(Clone, Copy, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct Reload {
+    result: &'static str,
+}
+
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct Build {
+    version: String,
+}
+
+impl Metrics {
+    /// Metrics of a process of this version.
+    #[must_use]
+    pub fn new(version: &str) -> Self {
+        let mut registry = Registry::with_prefix("cwii_webhook");
+        let new = Self {
+            requests: Family::default(),
+            injections: Family::default(),
+            duration: Histogram::new(BUCKETS),
+            live_reads: Family::default(),
+            objects: Family::default(),
+            age: Family::default(),
+            synced: Family::default(),
+            expiry: Gauge::default(),
+            reloads: Family::default(),
+            dropped_lines: Counter::default(),
+            registry: Registry::default(),
+        };
+        // A counter that appears with its first increment hides that increment from `rate()`.
+        for provider in Provider::ALL {
+            let provider = provider.as_str();
+            let _ = new.injections.get_or_create(&Injection { provider });
+        }
+        for result in ["success", "failure"] {
+            let _ = new.reloads.get_or_create(&Reload { result });
+        }
+        for kind in Kind::WATCHED {
+            for result in [ReadResult::Found, ReadResult::NotFound, ReadResult::Error] {
+                let _ = new.live_reads.get_or_create(&LiveRead::new(kind, result));
+            }
+        }
+        registry.register(
+            "requests",
+            "Requests to /mutate by how they ended and why",
+            new.requests.clone(),
+        );
+        registry.register(
+            "injections",
+            "Pods into which a provider was injected",
+            new.injections.clone(),
+        );
+        registry.register(
+            "request_duration_seconds",
+            "Time from the first byte of a request to /mutate that was read until its answer was ready",
+            new.duration.clone(),
+        );
+        registry.register(
+            "live_reads",
+            "Objects that the watches had not seen and that were read from the API server",
+            new.live_reads.clone(),
+        );
+        registry.register(
+            "cache_objects",
+            "Objects seen by a watch",
+            new.objects.clone(),
+        );
+        registry.register(
+            "cache_age_seconds",
+            "Time since the API server last said something on a watch; bookmarks come about every minute",
+            new.age.clone(),
+        );
+        registry.register(
+            "cache_synced",
+            "1 when a kind was listed whole, else 0",
+            new.synced.clone(),
+        );
+        registry.register(
+            "certificate_expiry_timestamp_seconds",
+            "When the served certificate expires, seconds since 1970; 0 while there is none",
+            new.expiry.clone(),
+        );
+        registry.register(
+            "certificate_reloads",
+            "Certificate files that were loaded, at start and after each change",
+            new.reloads.clone(),
+        );
+        registry.register(
+            "log_lines_dropped",
+            "Log lines that nobody read in time",
+            new.dropped_lines.clone(),
+        );
+        registry.register(
+            "build",
+            "Version of the webhook",
+            Info::new(Build {
+                version: version.to_owned(),
+            }),
+        );
+        Self { registry, ..new }
+    }
+
+    /// Counts a request to `/mutate` and the time that it took.
+    pub fn request(&self, request: Request, took: Duration) {
+        self.requests.get_or_create(&request).inc();
+        self.duration.observe(took.as_secs_f64());
+    }
+
+    /// Counts the injection of a provider into a pod.
+    pub fn injection(&self, provider: Provider) {
+        let provider = provider.as_str();
+        self.injections.get_or_create(&Injection { provider }).inc();
+    }
+
+    /// Counts a live read.
+    pub fn live_read(&self, kind: Kind, result: ReadResult) {
+        self.live_reads
+            .get_or_create(&LiveRead::new(kind, result))
+            .inc();
+    }
+
+    /// Sets when the served certificate expires, in seconds since 1970.
+    pub fn set_certificate_expiry(&self, timestamp: i64) {
+        self.expiry.set(timestamp);
+    }
+
+    /// Counts an attempt to load the certificate.
+    pub fn count_certificate_reload(&self, success: bool) {
+        self.reloads.get_or_create(&Reload::new(success)).inc();
+    }
+
+    /// How many attempts to load the certificate ended so.
+    #[must_use]
+    pub fn certificate_reloads(&self, success: bool) -> u64 {
+        self.reloads.get_or_create(&Reload::new(success)).get()
+    }
+
+    /// The page, in OpenMetrics text.
+    #[must_use]
+    pub fn page(&self, caches: &Caches, dropped_lines: &Dropped) -> String {
+        for cache in caches.iter() {
+            let label = KindLabel {
+                kind: cache.kind.name(),
+            };
+            let count = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
+            self.objects
+                .get_or_create(&label)
+                .set(count(cache.store.len()));
+            self.synced
+                .get_or_create(&label)
+                .set(i64::from(cache.is_synced()));
+            if let Some(age) = cache.age() {
+                self.age.get_or_create(&label).set(age.as_secs_f64());
+            }
+        }
+        let untold = dropped_lines
+            .count()
+            .saturating_sub(self.dropped_lines.get());
+        self.dropped_lines.inc_by(untold);
+        let mut page = String::new();
+        // Writing into a string does not fail.
+        let _ = encode(&mut page, &self.registry);
+        page
+    }
+}
+
+impl fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Metrics").finish_non_exhaustive()
+    }
+}
+
+impl LiveRead {
+    fn new(kind: Kind, result: ReadResult) -> Self {
+        Self {
+            kind: kind.name(),
+            result: match result {
+                ReadResult::Found => "found",
+                ReadResult::NotFound => "not_found",
+                ReadResult::Error => "error",
+            },
+        }
+    }
+}
+
+impl Reload {
+    fn new(success: bool) -> Self {
+        Self {
+            result: if success { "success" } else { "failure" },
+        }
+    }
+}
+
+/// Content type of the page.
+pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// Seconds. From a tenth of a millisecond, where most requests end, to the longest time an API server waits.
+const BUCKETS: [f64; 16] = [
+    0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0,
+    30.0,
+];

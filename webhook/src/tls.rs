@@ -1,0 +1,364 @@
+//! The server's certificate, from files that may change at any time or made at start, and who a client proved to be.
+//!
+//! Files are compared by content, not watched: Kubernetes swaps a symbolic link to a directory, cert-manager rewrites
+//! files in place, and both look the same to somebody who reads them every few seconds. A pair that cannot be used
+//! leaves the one in use alone. New connections get the new certificate; existing ones live on.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    sync::{Arc, PoisonError, RwLock},
+    time::Duration,
+};
+
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose, PKCS_ECDSA_P256_SHA256,
+};
+use rustls::{
+    RootCertStore, ServerConfig,
+    crypto::{CryptoProvider, ring},
+    server::{NoClientAuth, ProducesTickets, WebPkiClientVerifier, danger::ClientCertVerifier},
+};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
+use tracing::{error, info};
+use x509_parser::{extensions::GeneralName, prelude::*};
+
+use crate::{log::printable, metrics::Metrics};
+
+/// Where the certificate comes from.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum CertificateSource {
+    /// PEM files.
+    Files {
+        /// The certificate and what leads to its issuer.
+        certificate: PathBuf,
+        /// Its key.
+        key: PathBuf,
+    },
+    /// Made at start, by an authority made at start, both ECDSA P-256.
+    SelfSigned {
+        /// DNS names and IP addresses that it is for.
+        names: Vec<String>,
+        /// Where the authority's certificate is written, for clients to trust.
+        ca_out: Option<PathBuf>,
+    },
+}
+
+/// Why there is no certificate, or no new one.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TlsError {
+    /// A file cannot be read.
+    #[error("`{path}` could not be read: {error}", path = path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        error: io::Error,
+    },
+    /// A file cannot be written.
+    #[error("`{path}` could not be written: {error}", path = path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        error: io::Error,
+    },
+    /// A file does not hold what it should.
+    #[error("`{path}` holds no {expected}", path = path.display())]
+    Content {
+        /// The file.
+        path: PathBuf,
+        /// What should be in it.
+        expected: &'static str,
+    },
+    /// Certificate and key do not belong together, or the key is of a kind that cannot be used.
+    #[error("certificate and key cannot be used: {0}")]
+    Pair(#[from] rustls::Error),
+    /// The authorities of clients cannot be used.
+    #[error("the client authorities cannot be used: {0}")]
+    ClientAuthorities(#[from] rustls::server::VerifierBuilderError),
+    /// A certificate could not be made.
+    #[error("no certificate could be made: {0}")]
+    Make(#[from] rcgen::Error),
+}
+
+/// What new connections are served with.
+#[derive(Debug)]
+pub struct Tls {
+    source: CertificateSource,
+    client_ca: Option<PathBuf>,
+    current: RwLock<Option<Current>>,
+    /// Contents that were tried last, whether or not they could be used: the same failure is told once.
+    tried: RwLock<Option<Contents>>,
+}
+
+#[derive(Clone, Debug)]
+struct Current {
+    config: Arc<ServerConfig>,
+    /// Seconds after 1970 at which the leaf expires.
+    not_after: i64,
+}
+
+#[derive(Clone, Eq, PartialEq)]
+struct Contents {
+    certificate: Vec<u8>,
+    key: Vec<u8>,
+    client_ca: Option<Vec<u8>>,
+}
+
+impl std::fmt::Debug for Contents {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // It holds a private key.
+        f.debug_struct("Contents").finish_non_exhaustive()
+    }
+}
+
+impl Tls {
+    /// Loads or makes the certificate. Where files cannot be used yet there is none, and the reason is logged: they
+    /// often come after the pod.
+    ///
+    /// # Errors
+    ///
+    /// A certificate that was to be made could not be, or its authority not be written.
+    pub fn start(
+        source: CertificateSource,
+        client_ca: Option<PathBuf>,
+        metrics: &Metrics,
+    ) -> Result<Self, TlsError> {
+        let tls = Self {
+            source,
+            client_ca,
+            current: RwLock::new(None),
+            tried: RwLock::new(None),
+        };
+        if let CertificateSource::SelfSigned { names, ca_out } = &tls.source {
+            let made = make(names)?;
+            if let Some(path) = ca_out {
+                fs::write(path, &made.ca).map_err(|error| TlsError::Write {
+                    path: path.clone(),
+                    error,
+                })?;
+            }
+            let contents = Contents {
+                certificate: made.certificate,
+                key: made.key,
+                client_ca: tls.client_ca.as_deref().map(read).transpose()?,
+            };
+            let current = tls.load(&contents)?;
+            tls.set(current, metrics);
+        } else {
+            tls.reload(metrics);
+        }
+        Ok(tls)
+    }
+
+    /// What to serve a new connection with; none while there is no certificate.
+    #[must_use]
+    pub fn config(&self) -> Option<Arc<ServerConfig>> {
+        let current = self.current.read().unwrap_or_else(PoisonError::into_inner);
+        current.as_ref().map(|c| Arc::clone(&c.config))
+    }
+
+    /// Reloads whenever the files have changed, for ever.
+    pub async fn keep(&self, metrics: &Metrics) {
+        loop {
+            tokio::time::sleep(POLL_INTERVAL).await;
+            self.reload(metrics);
+        }
+    }
+
+    /// Loads the files if they have changed since they were last looked at.
+    pub fn reload(&self, metrics: &Metrics) {
+        let CertificateSource::Files { certificate, key } = &self.source else {
+            return;
+        };
+        let contents = || -> Result<Contents, TlsError> {
+            Ok(Contents {
+                certificate: read(certificate)?,
+                key: read(key)?,
+                client_ca: self.client_ca.as_deref().map(read).transpose()?,
+            })
+        };
+        let loaded = match contents() {
+            Ok(contents) => {
+                let mut tried = self.tried.write().unwrap_or_else(PoisonError::into_inner);
+                if tried.as_ref() == Some(&contents) {
+                    return;
+                }
+                let loaded = self.load(&contents);
+                *tried = Some(contents);
+                loaded
+            }
+            Err(error) => {
+                let mut tried = self.tried.write().unwrap_or_else(PoisonError::into_inner);
+                // An unreadable file is told once, and again after it was readable.
+                if tried.take().is_none() && metrics.certificate_reloads(false) > 0 {
+                    return;
+                }
+                Err(error)
+            }
+        };
+        match loaded {
+            Ok(current) => {
+                self.set(current, metrics);
+                metrics.count_certificate_reload(true);
+            }
+            Err(problem) => {
+                metrics.count_certificate_reload(false);
+                error!(
+                    error = printable(&problem.to_string()),
+                    serving = self.config().is_some(),
+                    "the certificate was not loaded; the one in use, if any, stays"
+                );
+            }
+        }
+    }
+
+    fn set(&self, current: Current, metrics: &Metrics) {
+        metrics.set_certificate_expiry(current.not_after);
+        info!(
+            expires = jiff::Timestamp::from_second(current.not_after)
+                .map(|t| t.to_string())
+                .unwrap_or_default(),
+            "certificate loaded"
+        );
+        *self.current.write().unwrap_or_else(PoisonError::into_inner) = Some(current);
+    }
+
+    fn load(&self, contents: &Contents) -> Result<Current, TlsError> {
+        let (certificate_path, key_path) = match &self.source {
+            CertificateSource::Files { certificate, key } => (certificate.clone(), key.clone()),
+            CertificateSource::SelfSigned { .. } => (PathBuf::new(), PathBuf::new()),
+        };
+        let no_certificate = |path: &Path| TlsError::Content {
+            path: path.to_owned(),
+            expected: "certificate in PEM",
+        };
+        let chain = CertificateDer::pem_slice_iter(&contents.certificate)
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|_| no_certificate(&certificate_path))?;
+        let leaf = chain
+            .first()
+            .ok_or_else(|| no_certificate(&certificate_path))?;
+        let (_, parsed) =
+            X509Certificate::from_der(leaf).map_err(|_| no_certificate(&certificate_path))?;
+        let not_after = parsed.validity().not_after.timestamp();
+        let key = PrivateKeyDer::from_pem_slice(&contents.key).map_err(|_| TlsError::Content {
+            path: key_path,
+            expected: "private key in PEM",
+        })?;
+        let verifier: Arc<dyn ClientCertVerifier> = match (&self.client_ca, &contents.client_ca) {
+            (Some(path), Some(pem)) => {
+                let mut roots = RootCertStore::empty();
+                for certificate in CertificateDer::pem_slice_iter(pem) {
+                    let certificate = certificate.map_err(|_| no_certificate(path))?;
+                    roots.add(certificate)?;
+                }
+                if roots.is_empty() {
+                    return Err(no_certificate(path));
+                }
+                // Probes come without a certificate; `/mutate` asks for one itself.
+                WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider())
+                    .allow_unauthenticated()
+                    .build()?
+            }
+            _ => Arc::new(NoClientAuth),
+        };
+        let mut config = ServerConfig::builder_with_provider(provider())
+            .with_safe_default_protocol_versions()?
+            .with_client_cert_verifier(verifier)
+            .with_single_cert(chain.clone(), key)?;
+        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        // One ticket is enough for a client that comes back, and each costs bytes on every handshake.
+        config.send_tls13_tickets = 1;
+        config.ticketer = tickets()?;
+        Ok(Current {
+            config: Arc::new(config),
+            not_after,
+        })
+    }
+}
+
+/// The names that a client's certificate carries: common name, DNS names, and nothing else.
+#[must_use]
+pub fn names(certificate: &CertificateDer<'_>) -> Vec<String> {
+    let Ok((_, parsed)) = X509Certificate::from_der(certificate) else {
+        return Vec::new();
+    };
+    let common = parsed
+        .subject()
+        .iter_common_name()
+        .filter_map(|name| name.as_str().ok());
+    let alternative = parsed.subject_alternative_name().ok().flatten();
+    let dns = alternative
+        .iter()
+        .flat_map(|extension| &extension.value.general_names)
+        .filter_map(|name| match name {
+            GeneralName::DNSName(name) => Some(*name),
+            _ => None,
+        });
+    common.chain(dns).map(str::to_owned).collect()
+}
+
+struct Made {
+    ca: String,
+    certificate: Vec<u8>,
+    key: Vec<u8>,
+}
+
+fn make(names: &[String]) -> Result<Made, TlsError> {
+    let mut params = CertificateParams::default();
+    params
+        .distinguished_name
+        .push(DnType::CommonName, "cwii-webhook authority");
+    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+    last_a_year(&mut params);
+    let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
+    let ca = params.self_signed(&key)?.pem();
+    let issuer = Issuer::new(params, key);
+
+    let mut params = CertificateParams::new(names.to_vec())?;
+    params
+        .distinguished_name
+        .push(DnType::CommonName, "cwii-webhook");
+    params.use_authority_key_identifier_extension = true;
+    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+    last_a_year(&mut params);
+    let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
+    let certificate = params.signed_by(&key, &issuer)?;
+    Ok(Made {
+        ca,
+        certificate: certificate.pem().into_bytes(),
+        key: key.serialize_pem().into_bytes(),
+    })
+}
+
+/// From yesterday, for clocks that are behind, and for a year and a day; the process makes another at its next start.
+fn last_a_year(params: &mut CertificateParams) {
+    let day = Duration::from_secs(24 * 60 * 60);
+    let now = std::time::SystemTime::now();
+    params.not_before = (now - day).into();
+    params.not_after = (now + day * 366).into();
+}
+
+fn tickets() -> Result<Arc<dyn ProducesTickets>, TlsError> {
+    Ok(ring::Ticketer::new()?)
+}
+
+fn provider() -> Arc<CryptoProvider> {
+    Arc::new(ring::default_provider())
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
+    fs::read(path).map_err(|error| TlsError::Read {
+        path: path.to_owned(),
+        error,
+    })
+}
+
+/// The kubelet takes up to a minute to bring a Secret's new content; two seconds more are nothing.
+const POLL_INTERVAL: Duration = Duration::from_secs(2);
