@@ -254,7 +254,7 @@ impl Api {
     ///
     /// # Errors
     ///
-    /// It is not within half a minute; the text says what was waited for and how the object is instead.
+    /// It is not within a minute; the text says what was waited for and how the object is instead.
     pub async fn wait_for(
         &self,
         object: &Object,
@@ -385,7 +385,7 @@ pub(crate) fn http_client(
     Ok(client.build()?)
 }
 
-/// Tries until there is something, for half a minute.
+/// Tries until there is something, for a minute.
 ///
 /// # Errors
 ///
@@ -407,5 +407,5 @@ where
 }
 
 const JSON: &str = "application/json";
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(25);

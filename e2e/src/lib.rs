@@ -1,6 +1,6 @@
 //! What the tests against a real control plane are made of.
 //!
-//! - [`control_plane`]: etcd, kube-apiserver and kube-controller-manager, one set per process.
+//! - [`control_plane()`]: etcd, kube-apiserver and kube-controller-manager, one set per process.
 //! - [`Api`]: the API server's objects as JSON.
 //! - [`Kubelet`]: runs the injected containers of a pod, as a node would.
 //! - [`Clouds`]: the lab's emulated clouds, which trust that control plane's tokens.

@@ -169,8 +169,15 @@ impl BoundPod {
         self.event("Normal", "Started", "Container started", Some(&name))
             .await?;
         let ran = self.execute(&container).await?;
+        // What it ended with before, however its state is told since.
+        let before = &self.pod["status"]["initContainerStatuses"][self.next];
+        let before = ["/state/terminated", "/lastState/terminated"]
+            .iter()
+            .find_map(|pointer| before.pointer(pointer))
+            .map_or(Value::Null, |ended| json!({ "terminated": ended }));
         let mut status = json!({
             "name": name,
+            "lastState": before,
             "image": container["image"],
             "imageID": "",
             "containerID": self.container_id(&name),
@@ -438,7 +445,8 @@ impl BoundPod {
                 .collect()
         };
         ensure!(
-            words("command").is_empty(),
+            text(container, "/image").starts_with(names::AGENT_REPOSITORY)
+                && words("command").is_empty(),
             "only the agent's image is at hand, and it has one program: {container}"
         );
         let mut command = vec![ENTRYPOINT.to_owned()];

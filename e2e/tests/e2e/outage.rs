@@ -58,8 +58,8 @@ async fn a_pod_that_asks_for_nothing_costs_no_call_and_notices_no_outage() {
             let name = format!("{way:?}-{n}").to_lowercase();
             let pod = api.create(&pod("quiet", &name)).await.unwrap();
             assert_eq!(injected(&pod), None);
-            // A connection attempt or a deadline would take longer.
-            assert!(start.elapsed() < Duration::from_millis(900), "{way:?}");
+            // A lookup that is given up takes 2 s.
+            assert!(start.elapsed() < Duration::from_millis(1500), "{way:?}");
             pods += 1;
         }
         if has_controllers {

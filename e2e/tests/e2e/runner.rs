@@ -2,6 +2,7 @@
 
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 
+use cwii_contract::names;
 use cwii_e2e::{Kubelet, Object, Progress, control_plane};
 use cwii_lab::Mechanism;
 use serde_json::{Value, json};
@@ -63,7 +64,7 @@ fn pod(name: &str, security: &Value, role: &str) -> Value {
                 { "serviceAccountToken": { "path": "token", "audience": "sts.amazonaws.com" } },
             ] } }],
             "initContainers": [{
-                "name": "verify", "image": "agent", "args": ["verify", "aws", "--enforce"],
+                "name": "verify", "image": names::AGENT_REPOSITORY, "args": ["verify", "aws", "--enforce"],
                 "securityContext": { "readOnlyRootFilesystem": true },
                 "env": [
                     { "name": "AWS_ROLE_ARN", "value": role },

@@ -393,13 +393,13 @@ fn is_possible(
     asker: Entry<'_>,
 ) -> bool {
     let provider = cloud.provider;
-    let asker = asker.name();
     if !settings.enabled[provider] {
         resolver.warn(
             Cause::SwitchedOff,
             &format!(
-                "{} is not injected, though {asker} asks for it: `{}` of the webhook is `false`",
+                "{} is not injected, though {} asks for it: `{}` of the webhook is `false`",
                 provider.display_name(),
+                asker.name(),
                 flag::enabled(provider),
             ),
         );
@@ -416,8 +416,9 @@ fn is_possible(
     resolver.warn(
         Cause::Missing,
         &format!(
-            "{} is not injected, though {asker} asks for it: {} {} not set",
+            "{} is not injected, though {} asks for it: {} {} not set",
             provider.display_name(),
+            asker.name(),
             keys.join(" and "),
             if keys.len() == 1 { "is" } else { "are" },
         ),
