@@ -35,17 +35,9 @@ use crate::{
 /// What the handlers share.
 #[derive(Debug)]
 pub struct App {
-    settings: Settings,
-    lookup_timeout: Duration,
-    /// Names of which a client's certificate must carry one; empty: any certificate. None: no certificate is asked for.
-    client_names: Option<Vec<String>>,
+    parts: Parts,
     lookup: Lookup,
     delivery: Delivery,
-    caches: Arc<Caches>,
-    tls: Arc<Tls>,
-    metrics: Arc<Metrics>,
-    dropped_lines: log::Dropped,
-    phase: watch::Receiver<Phase>,
 }
 
 /// What an [`App`] is made of.
@@ -76,20 +68,13 @@ impl App {
     #[must_use]
     pub fn new(parts: Parts) -> Arc<Self> {
         Arc::new(Self {
-            settings: parts.settings,
-            lookup_timeout: parts.lookup_timeout,
-            client_names: parts.client_names,
             lookup: Lookup::new(
                 Arc::clone(&parts.caches),
                 Arc::clone(&parts.cluster),
                 Arc::clone(&parts.metrics),
             ),
-            delivery: Delivery::new(parts.cluster),
-            caches: parts.caches,
-            tls: parts.tls,
-            metrics: parts.metrics,
-            dropped_lines: parts.dropped_lines,
-            phase: parts.phase,
+            delivery: Delivery::new(Arc::clone(&parts.cluster)),
+            parts,
         })
     }
 
@@ -119,13 +104,13 @@ impl App {
     /// Why the process is not ready; none when it is.
     #[must_use]
     pub fn unready(&self) -> Option<String> {
-        if *self.phase.borrow() > Phase::Serving {
+        if *self.parts.phase.borrow() > Phase::Serving {
             return Some("the process is ending".into());
         }
-        if self.tls.config().is_none() {
+        if self.parts.tls.config().is_none() {
             return Some("no certificate is loaded".into());
         }
-        let kind = self.caches.waiting_for()?;
+        let kind = self.parts.caches.waiting_for()?;
         Some(format!("the first list of {} is not complete", kind.name()))
     }
 
@@ -153,11 +138,9 @@ impl App {
             injected: None,
             begin,
         };
-        if request.operation != "CREATE" {
+        let Some(pod) = &request.pod else {
             return Ok(record.pass(Level::DEBUG, "operation", &Answer::default()));
-        }
-        let pod: Pod = serde_json::from_str(request.pod()?)
-            .map_err(|error| bad_request("pod", format!("`request.object` is no pod: {error}")))?;
+        };
         let namespace = match (&*request.namespace, pod.namespace()) {
             ("", None | Some("")) => {
                 let text = "expected the pod's namespace in `request.namespace`, found none";
@@ -166,21 +149,21 @@ impl App {
             ("", Some(namespace)) => namespace,
             (namespace, _) => namespace,
         };
-        record.pod = Some((namespace, &pod));
-        record.dry_run = request.is_dry_run();
+        record.pod = Some((namespace, pod));
+        record.dry_run = request.dry_run;
 
-        let layers = match self.lookup.layers(namespace, &pod, deadline).await {
+        let layers = match self.lookup.layers(namespace, pod, deadline).await {
             Ok(layers) => layers,
             Err(error) => return Err(record.fail("lookup", error.to_string())),
         };
         if layers.is_empty() {
             return Ok(record.pass(Level::DEBUG, "nothing_requested", &Answer::default()));
         }
-        let mut planned = match plan(&pod, &layers, &self.settings) {
+        let mut planned = match plan(pod, &layers, &self.parts.settings) {
             Ok(planned) => planned,
             Err(denial) => return Ok(record.deny(denial.to_string())),
         };
-        if self.settings.config_map_delivery && !request.is_dry_run() {
+        if self.parts.settings.config_map_delivery && !request.dry_run {
             for config_map in planned.config_maps() {
                 if let Err(error) = self.delivery.ensure(namespace, config_map, deadline).await {
                     return Err(record.fail("config_map", error.to_string()));
@@ -188,7 +171,7 @@ impl App {
             }
         }
         let mut warnings = std::mem::take(&mut planned.warnings);
-        let patch = patch(&pod, &planned);
+        let patch = patch(pod, &planned);
         warnings.extend(patch.warnings.iter().cloned());
         let mut answer = Answer {
             warnings: Warning::limit(warnings),
@@ -210,7 +193,7 @@ impl App {
             return Ok(record.pass(level, reason, &answer));
         }
         for provider in &patch.injected {
-            self.metrics.injection(*provider);
+            self.parts.metrics.injection(*provider);
         }
         answer.patch = match patch.to_json() {
             Ok(json) => Some(json),
@@ -235,13 +218,13 @@ impl App {
             .into_iter()
             .flat_map(|query| query.split('&'))
             .find_map(|pair| crate::cli::duration(pair.strip_prefix("timeout=")?).ok());
-        waits.map_or(self.lookup_timeout, |waits| {
-            self.lookup_timeout.min(waits.mul_f64(0.8))
+        waits.map_or(self.parts.lookup_timeout, |waits| {
+            self.parts.lookup_timeout.min(waits.mul_f64(0.8))
         })
     }
 
     fn check_client(&self, client: Option<&ClientNames>) -> Result<(), Rejection> {
-        let Some(allowed) = &self.client_names else {
+        let Some(allowed) = &self.parts.client_names else {
             return Ok(());
         };
         let Some(ClientNames(names)) = client else {
@@ -380,7 +363,7 @@ impl From<Rejection> for Failure {
 async fn mutate(State(app): State<Arc<App>>, request: Request) -> Response {
     let begin = Instant::now();
     let (label, response) = respond(app.answer(request, begin)).await;
-    app.metrics.request(label, begin.elapsed());
+    app.parts.metrics.request(label, begin.elapsed());
     response
 }
 
@@ -436,7 +419,10 @@ async fn readyz(State(app): State<Arc<App>>) -> Response {
 }
 
 async fn metrics_page(State(app): State<Arc<App>>) -> Response {
-    let page = app.metrics.page(&app.caches, &app.dropped_lines);
+    let page = app
+        .parts
+        .metrics
+        .page(&app.parts.caches, &app.parts.dropped_lines);
     ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], page).into_response()
 }
 

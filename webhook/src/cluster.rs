@@ -3,11 +3,12 @@
 //! kube gives configuration, credentials and their renewal. Bodies are read here: an object is reduced to what is kept
 //! while its bytes are parsed, so a list of fifty thousand ServiceAccounts is never there as fifty thousand objects.
 
-use std::{fmt, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use http::{Method, Request, Response, StatusCode, header};
 use http_body_util::BodyExt as _;
+use hyper_rustls::{FixedServerNameResolver, HttpsConnectorBuilder};
 use hyper_util::{
     client::legacy::{Client as HttpClient, connect::HttpConnector},
     rt::{TokioExecutor, TokioTimer},
@@ -16,6 +17,7 @@ use kube::{
     Client, Config,
     client::{Body, ConfigExt as _},
 };
+use rustls_pki_types::ServerName;
 use serde::Deserialize;
 use tokio::{
     sync::Semaphore,
@@ -24,6 +26,7 @@ use tokio::{
 use tower::{BoxError, ServiceBuilder};
 
 use crate::{
+    credentials::{self, CredentialsError, Token},
     dns::Resolver,
     kind::{Kind, segment},
     object::{Keep, Object, Page, RawObject},
@@ -88,7 +91,7 @@ impl Cluster {
     /// # Errors
     ///
     /// Credentials or certificates of the configuration that cannot be used.
-    pub fn new(config: &Config, native_annotations: bool) -> Result<Self, kube::Error> {
+    pub fn new(config: &Config, native_annotations: bool) -> Result<Self, CredentialsError> {
         let mut http = HttpConnector::new_with_resolver(Resolver::default());
         http.enforce_http(false);
         http.set_nodelay(true);
@@ -97,16 +100,37 @@ impl Cluster {
         http.set_keepalive(Some(TCP_KEEPALIVE));
         http.set_keepalive_interval(Some(TCP_KEEPALIVE_INTERVAL));
         http.set_keepalive_retries(Some(3));
-        let connector = config.rustls_https_connector_with_connector(http)?;
+        let tls = HttpsConnectorBuilder::new()
+            .with_tls_config(credentials::tls(config)?)
+            .https_or_http();
+        let connector = match &config.tls_server_name {
+            Some(name) => {
+                let name = ServerName::try_from(name.clone())
+                    .map_err(|error| CredentialsError::Certificates(error.to_string()))?;
+                tls.with_server_name_resolver(FixedServerNameResolver::new(name))
+            }
+            None => tls,
+        }
+        .enable_http1()
+        .wrap_connector(http);
+        let token = Arc::new(Token::of(config)?);
         let http: HttpClient<_, Body> = HttpClient::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(POOL_IDLE_TIMEOUT)
             .pool_max_idle_per_host(MAX_IDLE_CONNECTIONS)
             .build(connector);
+        let headers = config
+            .extra_headers_layer()
+            .map_err(|error| CredentialsError::Certificates(error.to_string()))?;
         let service = ServiceBuilder::new()
             .layer(config.base_uri_layer())
-            .option_layer(config.auth_layer()?)
-            .layer(config.extra_headers_layer()?)
+            .layer(headers)
+            .map_request(move |mut request: Request<Body>| {
+                if let Some(token) = token.header() {
+                    request.headers_mut().insert(header::AUTHORIZATION, token);
+                }
+                request
+            })
             .map_err(BoxError::from)
             .service(http);
         Ok(Self {
@@ -417,8 +441,8 @@ const METADATA: &str = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;
 const METADATA_LIST: &str = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1";
 /// Who owns the fields of a ConfigMap that the webhook applies.
 const FIELD_MANAGER: &str = "cwii-webhook";
-/// What client-go pages by as well.
-const PAGE_SIZE: usize = 500;
+/// Half of what client-go asks for: a page is the largest thing that is in memory whole.
+const PAGE_SIZE: usize = 250;
 const PAGE_TIMEOUT: Duration = Duration::from_secs(60);
 /// Five hundred objects of the largest size that etcd stores would be more, but not metadata.
 const MAX_PAGE_BYTES: usize = 64 * 1024 * 1024;

@@ -15,6 +15,7 @@ pub mod app;
 mod bounded;
 pub mod cli;
 pub mod cluster;
+pub mod credentials;
 pub mod delivery;
 mod dns;
 pub mod kind;

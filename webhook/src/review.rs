@@ -1,7 +1,7 @@
 //! AdmissionReview, `admission.k8s.io/v1`: what is read of a request, and the answer.
 //!
-//! The pod is not parsed here. It is found, checked to be one, and handed on as the bytes that it came as, so what this
-//! build does not know cannot be lost. Source: Kubernetes API, `admission/v1`.
+//! Of the pod only what the contract asks for is read. It never becomes a value that is written back, so what this build
+//! does not know cannot be lost. Source: Kubernetes API, `admission/v1`.
 
 use std::borrow::Cow;
 
@@ -10,7 +10,7 @@ use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use cwii_contract::types::shorten;
+use cwii_contract::{Pod, types::shorten};
 
 /// A request that is no admission review of a pod, and what to say about it.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
@@ -39,28 +39,68 @@ impl Rejection {
 }
 
 /// The request of a review.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Debug)]
 pub struct Request<'a> {
     /// Names the review; the answer repeats it.
-    #[serde(borrow)]
     pub uid: Cow<'a, str>,
-    #[serde(default, borrow)]
-    kind: GroupVersionKind<'a>,
     /// Namespace of the pod; its own `metadata.namespace` may still be empty.
-    #[serde(default, borrow)]
     pub namespace: Cow<'a, str>,
-    /// `CREATE`, `UPDATE`, `DELETE` or `CONNECT`.
-    #[serde(default, borrow)]
-    pub operation: Cow<'a, str>,
     /// Nothing may be changed in the cluster.
-    #[serde(default)]
-    dry_run: Option<bool>,
-    #[serde(borrow)]
-    object: Option<&'a RawValue>,
+    pub dry_run: bool,
+    /// The pod that is to be created; none for another operation, which is admitted as it is.
+    pub pod: Option<Pod>,
 }
 
-#[derive(Debug, Default, Deserialize)]
+impl<'a> Request<'a> {
+    /// Reads a review.
+    ///
+    /// # Errors
+    ///
+    /// Not JSON, not an AdmissionReview, another version of it, without a request, of another kind of object, or of none.
+    pub fn parse(body: &'a [u8]) -> Result<Self, Rejection> {
+        // One pass is enough for what is as it should be. Only what is not is read again, to say what is wrong with it.
+        if let Ok(review) = serde_json::from_slice::<Review<'_, Pod>>(body) {
+            return review.check(Ok);
+        }
+        let review: Review<'_, &RawValue> = serde_json::from_slice(body).map_err(|error| {
+            Rejection::bad("json", format!("the body is no AdmissionReview: {error}"))
+        })?;
+        review.check(|object| {
+            serde_json::from_str(object.get()).map_err(|error| {
+                Rejection::bad("pod", format!("`request.object` is no pod: {error}"))
+            })
+        })
+    }
+}
+
+/// A review whose object is read as `O`.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", bound(deserialize = "O: Deserialize<'de>"))]
+struct Review<'a, O> {
+    #[serde(default, borrow)]
+    api_version: Cow<'a, str>,
+    #[serde(default, borrow)]
+    kind: Cow<'a, str>,
+    #[serde(borrow)]
+    request: Option<RawRequest<'a, O>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", bound(deserialize = "O: Deserialize<'de>"))]
+struct RawRequest<'a, O> {
+    #[serde(borrow)]
+    uid: Cow<'a, str>,
+    #[serde(default, borrow)]
+    kind: GroupVersionKind<'a>,
+    #[serde(default, borrow)]
+    namespace: Cow<'a, str>,
+    #[serde(default, borrow)]
+    operation: Cow<'a, str>,
+    dry_run: Option<bool>,
+    object: Option<O>,
+}
+
+#[derive(Default, Deserialize)]
 #[serde(default)]
 struct GroupVersionKind<'a> {
     #[serde(borrow)]
@@ -71,76 +111,64 @@ struct GroupVersionKind<'a> {
     kind: Cow<'a, str>,
 }
 
-impl<'a> Request<'a> {
-    /// Reads a review.
-    ///
-    /// # Errors
-    ///
-    /// Not JSON, not an AdmissionReview, another version of it, or one without a request.
-    pub fn parse(body: &'a [u8]) -> Result<Self, Rejection> {
-        #[derive(Deserialize)]
-        #[serde(rename_all = "camelCase")]
-        struct Review<'a> {
-            #[serde(default, borrow)]
-            api_version: Cow<'a, str>,
-            #[serde(default, borrow)]
-            kind: Cow<'a, str>,
-            #[serde(borrow)]
-            request: Option<Request<'a>>,
-        }
-        let review: Review<'_> = serde_json::from_slice(body).map_err(|error| {
-            Rejection::bad("json", format!("the body is no AdmissionReview: {error}"))
-        })?;
-        if review.kind != KIND || review.api_version != API_VERSION {
+impl<'a, O> Review<'a, O> {
+    fn check(
+        self,
+        pod: impl FnOnce(O) -> Result<Pod, Rejection>,
+    ) -> Result<Request<'a>, Rejection> {
+        if self.kind != KIND || self.api_version != API_VERSION {
             return Err(Rejection::bad(
                 "version",
                 format!(
                     "expected apiVersion `{API_VERSION}` and kind `{KIND}`, found `{}` and `{}`",
-                    shorten(&review.api_version),
-                    shorten(&review.kind)
+                    shorten(&self.api_version),
+                    shorten(&self.kind)
                 ),
             ));
         }
-        review.request.ok_or_else(|| {
-            Rejection::bad(
-                "request",
-                "expected an AdmissionReview with a `request`, found none",
-            )
+        let request = self.request.ok_or_else(|| {
+            let text = "expected an AdmissionReview with a `request`, found none";
+            Rejection::bad("request", text)
+        })?;
+        let pod = if request.operation == "CREATE" {
+            request.kind.check()?;
+            let object = request.object.ok_or_else(|| {
+                let text = "expected a pod in `request.object`, found none";
+                Rejection::bad("object", text)
+            })?;
+            Some(pod(object)?)
+        } else {
+            None
+        };
+        Ok(Request {
+            uid: request.uid,
+            namespace: request.namespace,
+            dry_run: request.dry_run == Some(true),
+            pod,
         })
     }
+}
 
-    /// The pod, as JSON.
-    ///
-    /// # Errors
-    ///
-    /// Another kind of object, or none.
-    pub fn pod(&self) -> Result<&'a str, Rejection> {
-        let GroupVersionKind {
+impl GroupVersionKind<'_> {
+    fn check(&self) -> Result<(), Rejection> {
+        let Self {
             group,
             version,
             kind,
-        } = &self.kind;
-        if !group.is_empty() || version != "v1" || kind != "Pod" {
-            let slash = if group.is_empty() { "" } else { "/" };
-            return Err(Rejection::bad(
-                "kind",
-                format!(
-                    "expected an object of kind `v1 Pod`, found `{}{slash}{} {}`",
-                    shorten(group),
-                    shorten(version),
-                    shorten(kind)
-                ),
-            ));
+        } = self;
+        if group.is_empty() && version == "v1" && kind == "Pod" {
+            return Ok(());
         }
-        self.object.map(RawValue::get).ok_or_else(|| {
-            Rejection::bad("object", "expected a pod in `request.object`, found none")
-        })
-    }
-
-    /// Whether the pod will be persisted.
-    #[must_use]
-    pub fn is_dry_run(&self) -> bool {
-        self.dry_run == Some(true)
+        let slash = if group.is_empty() { "" } else { "/" };
+        Err(Rejection::bad(
+            "kind",
+            format!(
+                "expected an object of kind `v1 Pod`, found `{}{slash}{} {}`",
+                shorten(group),
+                shorten(version),
+                shorten(kind)
+            ),
+        ))
     }
 }
 
@@ -161,12 +189,9 @@ impl Answer {
     /// The body of the response.
     #[must_use]
     pub fn to_json(&self, uid: &str) -> Vec<u8> {
-        let patch = self.patch.as_deref();
         let response = Response {
             uid,
             allowed: self.denial.is_none(),
-            patch_type: patch.map(|_| "JSONPatch"),
-            patch: patch.map(|patch| STANDARD.encode(patch)),
             status: self.denial.as_deref().map(|message| Status {
                 status: "Failure",
                 message,
@@ -176,13 +201,30 @@ impl Answer {
             warnings: &self.warnings,
             audit_annotations: Audit(&self.audit),
         };
-        // Texts and numbers: nothing here can fail.
-        serde_json::to_vec(&Envelope {
-            api_version: API_VERSION,
-            kind: KIND,
-            response,
-        })
-        .unwrap_or_default()
+        let patch = self.patch.as_deref().unwrap_or_default();
+        let encoded = patch.len().div_ceil(3) * 4;
+        let mut body = Vec::with_capacity(encoded + SMALL);
+        // Texts and numbers, into memory: nothing here can fail.
+        let _ = serde_json::to_writer(
+            &mut body,
+            &Envelope {
+                api_version: API_VERSION,
+                kind: KIND,
+                response,
+            },
+        );
+        if !patch.is_empty() {
+            // Base64 needs no escaping, and it is most of the answer: it goes straight to its place, before the braces
+            // that end `response` and the whole.
+            body.truncate(body.len() - END.len());
+            body.extend_from_slice(br#","patchType":"JSONPatch","patch":""#);
+            let start = body.len();
+            body.resize(start + encoded, 0);
+            let _ = STANDARD.encode_slice(patch, &mut body[start..]);
+            body.push(b'"');
+            body.extend_from_slice(END);
+        }
+        body
     }
 }
 
@@ -199,10 +241,6 @@ struct Envelope<'a> {
 struct Response<'a> {
     uid: &'a str,
     allowed: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    patch_type: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    patch: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     status: Option<Status<'a>>,
     #[serde(skip_serializing_if = "<[String]>::is_empty")]
@@ -235,20 +273,24 @@ impl Serialize for Audit<'_> {
 
 const API_VERSION: &str = "admission.k8s.io/v1";
 const KIND: &str = "AdmissionReview";
+const END: &[u8] = b"}}";
+/// Room for what an answer holds beside a patch, as a rule.
+const SMALL: usize = 512;
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn a_request_is_read_and_the_pod_keeps_its_bytes() {
+    fn a_request_is_read_in_one_pass() {
         let body = br#"{"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview","request":{"uid":"u\u0031",
           "kind":{"group":"","version":"v1","kind":"Pod"},"namespace":"apps","operation":"CREATE","dryRun":true,
-          "userInfo":{"username":"x","extra":{"a":[{}]}},"object":{"b":1, "a":[ ]},"oldObject":null}}"#;
+          "userInfo":{"username":"x","extra":{"a":[{}]}},"object":{"metadata":{"name":"web"},"spec":{}},"oldObject":null}}"#;
+        assert!(serde_json::from_slice::<Review<'_, Pod>>(body).is_ok());
         let request = Request::parse(body).unwrap();
         assert_eq!((&*request.uid, &*request.namespace), ("u1", "apps"));
-        assert!(request.is_dry_run());
-        assert_eq!(request.pod().unwrap(), r#"{"b":1, "a":[ ]}"#);
+        assert!(request.dry_run);
+        assert_eq!(request.pod.unwrap().object("apps").name, "web");
     }
 
     #[test]

@@ -5,9 +5,11 @@
 //! leaves the one in use alone. New connections get the new certificate; existing ones live on.
 
 use std::{
-    fs, io,
+    fs,
+    hash::{BuildHasher as _, RandomState},
+    io,
     path::{Path, PathBuf},
-    sync::{Arc, PoisonError, RwLock},
+    sync::{Arc, Mutex, PoisonError, RwLock},
     time::Duration,
 };
 
@@ -18,7 +20,9 @@ use rcgen::{
 use rustls::{
     RootCertStore, ServerConfig,
     crypto::{CryptoProvider, ring},
-    server::{NoClientAuth, ProducesTickets, WebPkiClientVerifier, danger::ClientCertVerifier},
+    server::{
+        NoClientAuth, NoServerSessionStorage, WebPkiClientVerifier, danger::ClientCertVerifier,
+    },
 };
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
 use tracing::{error, info};
@@ -90,8 +94,10 @@ pub struct Tls {
     source: CertificateSource,
     client_ca: Option<PathBuf>,
     current: RwLock<Option<Current>>,
-    /// Contents that were tried last, whether or not they could be used: the same failure is told once.
-    tried: RwLock<Option<Contents>>,
+    /// What the files held when they were last looked at, or why they could not be read, as a hash: each content is tried
+    /// once, each failure told once, and no second copy of the key is kept.
+    seen: Mutex<Option<u64>>,
+    hasher: RandomState,
 }
 
 #[derive(Clone, Debug)]
@@ -101,18 +107,12 @@ struct Current {
     not_after: i64,
 }
 
-#[derive(Clone, Eq, PartialEq)]
+/// What the files hold; a private key among it.
+#[derive(Hash)]
 struct Contents {
     certificate: Vec<u8>,
     key: Vec<u8>,
     client_ca: Option<Vec<u8>>,
-}
-
-impl std::fmt::Debug for Contents {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        // It holds a private key.
-        f.debug_struct("Contents").finish_non_exhaustive()
-    }
 }
 
 impl Tls {
@@ -131,7 +131,8 @@ impl Tls {
             source,
             client_ca,
             current: RwLock::new(None),
-            tried: RwLock::new(None),
+            seen: Mutex::new(None),
+            hasher: RandomState::new(),
         };
         if let CertificateSource::SelfSigned { names, ca_out } = &tls.source {
             let made = make(names)?;
@@ -181,25 +182,15 @@ impl Tls {
                 client_ca: self.client_ca.as_deref().map(read).transpose()?,
             })
         };
-        let loaded = match contents() {
-            Ok(contents) => {
-                let mut tried = self.tried.write().unwrap_or_else(PoisonError::into_inner);
-                if tried.as_ref() == Some(&contents) {
-                    return;
-                }
-                let loaded = self.load(&contents);
-                *tried = Some(contents);
-                loaded
-            }
-            Err(error) => {
-                let mut tried = self.tried.write().unwrap_or_else(PoisonError::into_inner);
-                // An unreadable file is told once, and again after it was readable.
-                if tried.take().is_none() && metrics.certificate_reloads(false) > 0 {
-                    return;
-                }
-                Err(error)
-            }
-        };
+        let contents = contents();
+        let hash = self
+            .hasher
+            .hash_one(contents.as_ref().map_err(ToString::to_string));
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        if seen.replace(hash) == Some(hash) {
+            return;
+        }
+        let loaded = contents.and_then(|contents| self.load(&contents));
         match loaded {
             Ok(current) => {
                 self.set(current, metrics);
@@ -271,9 +262,9 @@ impl Tls {
             .with_client_cert_verifier(verifier)
             .with_single_cert(chain.clone(), key)?;
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        // One ticket is enough for a client that comes back, and each costs bytes on every handshake.
-        config.send_tls13_tickets = 1;
-        config.ticketer = tickets()?;
+        // client-go keeps no TLS sessions: a ticket would be time and bytes on every handshake for nobody.
+        config.send_tls13_tickets = 0;
+        config.session_storage = Arc::new(NoServerSessionStorage {});
         Ok(Current {
             config: Arc::new(config),
             not_after,
@@ -343,10 +334,6 @@ fn last_a_year(params: &mut CertificateParams) {
     let now = std::time::SystemTime::now();
     params.not_before = (now - day).into();
     params.not_after = (now + day * 366).into();
-}
-
-fn tickets() -> Result<Arc<dyn ProducesTickets>, TlsError> {
-    Ok(ring::Ticketer::new()?)
 }
 
 fn provider() -> Arc<CryptoProvider> {
