@@ -27,7 +27,19 @@ pub struct Metrics {
     synced: Family<KindLabel, Gauge>,
     expiry: Gauge<i64, AtomicI64>,
     reloads: Family<Reload, Counter>,
+    handshakes: Family<Handshake, Counter>,
     dropped_lines: Counter,
+}
+
+/// Why a TLS handshake failed.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum HandshakeFailure {
+    /// The client does not trust the certificate: the `caBundle` of the configuration and what is served differ.
+    CertificateRefused,
+    /// It was not completed in time.
+    Timeout,
+    /// Anything else, such as a port scan.
+    Other,
 }
 
 /// How a request ended.
@@ -72,6 +84,23 @@ struct Reload {
     result: &'static str,
 }
 
+#[derive(Clone, Copy, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct Handshake {
+    reason: &'static str,
+}
+
+impl Handshake {
+    fn new(failure: HandshakeFailure) -> Self {
+        Self {
+            reason: match failure {
+                HandshakeFailure::CertificateRefused => "certificate_refused",
+                HandshakeFailure::Timeout => "timeout",
+                HandshakeFailure::Other => "other",
+            },
+        }
+    }
+}
+
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
 struct Build {
     version: String,
@@ -92,6 +121,7 @@ impl Metrics {
             synced: Family::default(),
             expiry: Gauge::default(),
             reloads: Family::default(),
+            handshakes: Family::default(),
             dropped_lines: Counter::default(),
             registry: Registry::default(),
         };
@@ -102,6 +132,13 @@ impl Metrics {
         }
         for result in ["success", "failure"] {
             let _ = new.reloads.get_or_create(&Reload { result });
+        }
+        for failure in [
+            HandshakeFailure::CertificateRefused,
+            HandshakeFailure::Timeout,
+            HandshakeFailure::Other,
+        ] {
+            let _ = new.handshakes.get_or_create(&Handshake::new(failure));
         }
         for kind in Kind::WATCHED {
             for result in [ReadResult::Found, ReadResult::NotFound, ReadResult::Error] {
@@ -144,6 +181,11 @@ impl Metrics {
             new.synced.clone(),
         );
         registry.register(
+            "tls_handshake_failures",
+            "TLS handshakes that failed; certificate_refused: the API server does not trust what is served",
+            new.handshakes.clone(),
+        );
+        registry.register(
             "certificate_expiry_timestamp_seconds",
             "When the served certificate expires, seconds since 1970; 0 while there is none",
             new.expiry.clone(),
@@ -178,6 +220,13 @@ impl Metrics {
     pub fn injection(&self, provider: Provider) {
         let provider = provider.as_str();
         self.injections.get_or_create(&Injection { provider }).inc();
+    }
+
+    /// Counts a TLS handshake that failed.
+    pub fn handshake_failed(&self, failure: HandshakeFailure) {
+        self.handshakes
+            .get_or_create(&Handshake::new(failure))
+            .inc();
     }
 
     /// Counts a live read.

@@ -18,7 +18,7 @@ use crate::{
     cluster::Cluster,
     log::Dropped,
     metrics::Metrics,
-    server::{self, Phase},
+    server::{self, Phase, Secured},
     tls::{Tls, TlsError},
     watch::Caches,
 };
@@ -108,7 +108,7 @@ pub async fn run(
     let tell_ready = tokio::spawn(tell_ready(Arc::clone(&app)));
     let serving = tokio::spawn(server::serve(
         https,
-        Some(tls),
+        Some(Secured { tls, metrics }),
         app.router(),
         watched_phase.clone(),
     ));

@@ -26,6 +26,7 @@ use hyper::{
     service::{Service, service_fn},
 };
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use rustls::AlertDescription;
 use tokio::{
     io::BufReader,
     net::{TcpListener, TcpSocket, TcpStream},
@@ -36,7 +37,10 @@ use tokio_rustls::TlsAcceptor;
 use tower::Service as _;
 use tracing::{debug, warn};
 
-use crate::tls::{self, Tls};
+use crate::{
+    metrics::{HandshakeFailure, Metrics},
+    tls::{self, Tls},
+};
 
 /// How far the end of the process is.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -83,7 +87,7 @@ pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 /// Serves a router until the phase is closing, and then until the last connection has ended.
 pub async fn serve(
     listener: TcpListener,
-    tls: Option<Arc<Tls>>,
+    tls: Option<Secured>,
     router: Router,
     phase: watch::Receiver<Phase>,
 ) {
@@ -134,6 +138,15 @@ pub async fn serve(
     ended.recv().await;
 }
 
+/// What a port with TLS needs.
+#[derive(Clone, Debug)]
+pub struct Secured {
+    /// The certificate.
+    pub tls: Arc<Tls>,
+    /// Where handshakes that fail are counted.
+    pub metrics: Arc<Metrics>,
+}
+
 struct Connection {
     router: Router,
     phase: watch::Receiver<Phase>,
@@ -149,10 +162,10 @@ struct Shared {
 }
 
 impl Connection {
-    async fn run(self, stream: TcpStream, tls: Option<Arc<Tls>>) {
+    async fn run(self, stream: TcpStream, secured: Option<Secured>) {
         // A response is one small write: nothing to gather.
         let _ = stream.set_nodelay(true);
-        let Some(tls) = tls else {
+        let Some(Secured { tls, metrics }) = secured else {
             return self.http1(TokioIo::new(stream), None).await;
         };
         let Some(config) = tls.config() else {
@@ -164,13 +177,24 @@ impl Connection {
         let accept = TlsAcceptor::from(config).accept(stream);
         let stream = match timeout(HANDSHAKE_TIMEOUT, accept).await {
             Ok(Ok(stream)) => stream,
-            // Port scans, clients that trust another authority: told where somebody looks for it.
             Ok(Err(error)) => {
-                debug!(error = %error, "a TLS handshake failed");
+                let refused = refuses_certificate(&error);
+                if refused {
+                    warn!(
+                        error = %error,
+                        "a client does not trust the certificate: compare it with the caBundle of the MutatingWebhookConfiguration"
+                    );
+                    metrics.handshake_failed(HandshakeFailure::CertificateRefused);
+                } else {
+                    // Port scans and clients that went away: told where somebody looks for it.
+                    debug!(error = %error, "a TLS handshake failed");
+                    metrics.handshake_failed(HandshakeFailure::Other);
+                }
                 return;
             }
             Err(_) => {
                 debug!("a TLS handshake took too long");
+                metrics.handshake_failed(HandshakeFailure::Timeout);
                 return;
             }
         };
@@ -348,6 +372,23 @@ where
     fn goodbye(self: Pin<&mut Self>) {
         self.graceful_shutdown();
     }
+}
+
+/// Whether a handshake failed because the client found fault with our certificate.
+fn refuses_certificate(error: &io::Error) -> bool {
+    let error = error.get_ref().and_then(|e| e.downcast_ref());
+    matches!(
+        error,
+        Some(rustls::Error::AlertReceived(
+            AlertDescription::BadCertificate
+                | AlertDescription::CertificateExpired
+                | AlertDescription::CertificateUnknown
+                // Another authority of the same name: its key does not fit the signature.
+                | AlertDescription::DecryptError
+                | AlertDescription::UnknownCA
+                | AlertDescription::UnsupportedCertificate
+        ))
+    )
 }
 
 const BACKLOG: u32 = 1024;

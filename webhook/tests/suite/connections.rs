@@ -106,6 +106,12 @@ async fn a_rotated_certificate_serves_new_connections_and_leaves_old_ones_alone(
             .await
             .is_err()
     );
+    // Somebody's bundle has not followed: that must not stay between the API server and the people it turns away.
+    let refused = "cwii_webhook_tls_handshake_failures_total{reason=\"certificate_refused\"}";
+    let counted = async { while webhook.metric(refused).await != Some(1.0) {} };
+    tokio::time::timeout(Duration::from_secs(60), counted)
+        .await
+        .unwrap();
     old.push(Client::connect(webhook.https, &second.pem, Alpn::Http2).await);
     for client in &mut old {
         assert_eq!(role(&client.admit(&asking()).await).as_deref(), Some(ROLE));

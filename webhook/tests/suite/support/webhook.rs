@@ -10,7 +10,7 @@ use cwii_webhook::{
     kind::Kind,
     log::Dropped,
     metrics::Metrics,
-    server::{self, Phase},
+    server::{self, Phase, Secured},
     tls::{CertificateSource, Tls},
     watch::Caches,
 };
@@ -106,7 +106,10 @@ impl Webhook {
         let addresses = (https.local_addr().unwrap(), http.local_addr().unwrap());
         let serving = tokio::spawn(server::serve(
             https,
-            Some(Arc::clone(&tls)),
+            Some(Secured {
+                tls: Arc::clone(&tls),
+                metrics: Arc::clone(&metrics),
+            }),
             app.router(),
             watched.clone(),
         ));
