@@ -10,7 +10,10 @@ mod agent;
 mod bench;
 mod dns;
 mod empty_root;
+mod load;
 mod process;
+mod static_build;
+mod webhook;
 
 use std::{ffi::OsString, path::PathBuf};
 
@@ -36,8 +39,19 @@ enum Task {
         #[arg(long)]
         check: bool,
     },
+    /// Build the webhook as one static file, and say how large it is
+    Webhook {
+        /// Fail when it is not static or too large
+        #[arg(long)]
+        check: bool,
+    },
     /// Compare the agent with the official clients, and its round trips with the fewest possible
     Bench(BenchArguments),
+    /// Measure the webhook under load, beside a server that only echoes, and its memory beside clusters of several sizes
+    Load(LoadArguments),
+    /// The server that only echoes
+    #[command(hide = true)]
+    EchoServer { script: PathBuf },
     /// The inner half of the empty-root check, inside fresh namespaces
     #[command(hide = true)]
     EmptyRoot { agent: PathBuf },
@@ -64,10 +78,42 @@ struct BenchArguments {
     check: bool,
 }
 
+#[derive(Args)]
+struct LoadArguments {
+    /// Length of each reported run
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=60))]
+    seconds: u32,
+
+    /// Fewer cases and shorter runs, within about a minute
+    #[arg(long)]
+    quick: bool,
+
+    /// Fail on a wrong answer, a read of the API server, or too much memory, patch or binary (times are printed, never judged)
+    #[arg(long)]
+    check: bool,
+
+    /// Measure this webhook instead of building one
+    #[arg(long, value_name = "FILE")]
+    webhook: Option<PathBuf>,
+
+    /// Write the figures to a file as well
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
 fn main() -> anyhow::Result<()> {
     match Cli::parse().task {
         Task::Agent { check } => agent::run(check),
+        Task::Webhook { check } => webhook::run(check),
         Task::Bench(arguments) => bench::run(arguments.runs, arguments.json, arguments.check),
+        Task::Load(arguments) => load::run(&load::Options {
+            seconds: arguments.seconds,
+            check: arguments.check,
+            quick: arguments.quick,
+            webhook: arguments.webhook,
+            json: arguments.json,
+        }),
+        Task::EchoServer { script } => load::echo_server(&script),
         Task::EmptyRoot { agent } => empty_root::inside(&agent),
         Task::Measure { command } => bench::measure_here(&command),
     }

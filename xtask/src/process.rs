@@ -3,10 +3,12 @@
 use std::{
     env,
     path::PathBuf,
-    process::{Command, Output},
+    process::{Command, Output, exit},
 };
 
 use anyhow::{Context, Result, bail};
+
+use crate::static_build;
 
 /// Runs a command to its end and returns its standard output.
 ///
@@ -56,4 +58,20 @@ pub(crate) fn find(program: &str) -> Option<PathBuf> {
         .filter(|folder| !folder.ends_with("shims"))
         .map(|folder| folder.join(program))
         .find(|path| path.is_file())
+}
+
+/// Runs the same task again, from a build with optimisation, and ends as it does.
+///
+/// # Errors
+///
+/// Cargo cannot be started.
+pub(crate) fn again_with_optimisation() -> Result<()> {
+    let status = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+        .current_dir(static_build::root()?)
+        .args(["run", "--quiet", "--locked", "--release"])
+        .args(["--package", "xtask", "--"])
+        .args(env::args_os().skip(1))
+        .status()
+        .context("cargo cannot be started")?;
+    exit(status.code().unwrap_or(1));
 }

@@ -7,18 +7,14 @@ mod clients;
 mod measure;
 mod wire;
 
-use std::{
-    ffi::OsString,
-    path::Path,
-    process::{Command, exit},
-};
+use std::{ffi::OsString, path::Path};
 
 use anyhow::{Context, Result, ensure};
 use comfy_table::{CellAlignment, Table, presets};
 use cwii_lab::{Case, Lab, Mechanism, Options, Workload};
 use serde::Serialize;
 
-use crate::agent;
+use crate::{agent, process};
 use measure::{Invocation, Series};
 use wire::Wire;
 
@@ -27,7 +23,8 @@ pub(crate) use measure::here as measure_here;
 /// `cargo xtask bench`.
 pub(crate) fn run(runs: u32, json: bool, check: bool) -> Result<()> {
     if cfg!(debug_assertions) {
-        return with_a_fast_lab();
+        // The lab's answers are part of every time.
+        return process::again_with_optimisation();
     }
     let agent = agent::build()?;
     let lab = Lab::start(Options::default())?;
@@ -56,25 +53,6 @@ pub(crate) fn run(runs: u32, json: bool, check: bool) -> Result<()> {
         report.wire.iter().try_for_each(Wire::check)?;
     }
     Ok(())
-}
-
-/// Runs the same task again with optimisation: the lab's answers are part of every time.
-fn with_a_fast_lab() -> Result<()> {
-    let status = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
-        .current_dir(agent::root()?)
-        .args([
-            "run",
-            "--quiet",
-            "--locked",
-            "--release",
-            "--package",
-            "xtask",
-            "--",
-        ])
-        .args(std::env::args_os().skip(1))
-        .status()
-        .context("cargo cannot be started")?;
-    exit(status.code().unwrap_or(1));
 }
 
 /// Everything that was measured.

@@ -1,0 +1,137 @@
+//! A binary of this workspace as one static file: how it is built, and what is asserted of it.
+//!
+//! `crt-static` makes the stock toolchain link glibc in. The target has to be named for it: otherwise the flag would
+//! reach build scripts and procedural macros as well, and the latter cannot be static.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context, Result, bail, ensure};
+
+use crate::process;
+
+/// A binary, its cargo profile, and how large it may be.
+pub(crate) struct StaticBuild {
+    /// The package and the binary in it.
+    pub(crate) name: &'static str,
+    /// The cargo profile.
+    pub(crate) profile: &'static str,
+    /// Largest size, bytes.
+    pub(crate) max_bytes: u64,
+    /// Largest size after `gzip -9`, bytes.
+    pub(crate) max_gzipped: Option<u64>,
+}
+
+impl StaticBuild {
+    /// Builds it and says where it is.
+    pub(crate) fn build(&self) -> Result<PathBuf> {
+        let root = root()?;
+        let target = host_target()?;
+        // A folder of its own, so that this build and those of an editor or test do not wait for each other.
+        let folder = root.join("target/static");
+        let inherited = std::env::var("RUSTFLAGS").unwrap_or_default();
+        let status = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+            .current_dir(&root)
+            .args(["build", "--locked", "--quiet", "--profile", self.profile])
+            .args(["--package", self.name, "--bin", self.name])
+            .args(["--target", &target])
+            .arg("--target-dir")
+            .arg(&folder)
+            .env("RUSTFLAGS", [inherited.as_str(), FLAGS].join(" ").trim())
+            .status()
+            .context("cargo cannot be started")?;
+        ensure!(status.success(), "{} does not build", self.name);
+        Ok(folder.join(target).join(self.profile).join(self.name))
+    }
+
+    /// Prints size and linkage of the built file; with `check` fails when it is not static or too large.
+    pub(crate) fn inspect(&self, path: &Path, check: bool) -> Result<()> {
+        let bytes = fs::metadata(path)?.len();
+        let gzipped = gzipped(path)?;
+        let kind = process::output(Command::new("file").arg("--brief").arg(path))?;
+        let libraries = libraries(path)?;
+        let limit = |max: u64| format!("  (at most {max})");
+        println!("{}", path.display());
+        println!("size     {bytes:>9} bytes{}", limit(self.max_bytes));
+        println!(
+            "gzip -9  {gzipped:>9} bytes{}",
+            self.max_gzipped.map(limit).unwrap_or_default()
+        );
+        println!("file     {}", kind.trim());
+        println!("ldd      {libraries}");
+        if !check {
+            return Ok(());
+        }
+        ensure!(
+            kind.contains("static-pie"),
+            "expected a static-pie executable, `file` says: {kind}"
+        );
+        ensure!(
+            libraries == "statically linked",
+            "expected a statically linked executable, `ldd` says: {libraries}"
+        );
+        ensure!(
+            bytes <= self.max_bytes,
+            "{} has {bytes} bytes, expected at most {}",
+            self.name,
+            self.max_bytes
+        );
+        if let Some(max) = self.max_gzipped {
+            ensure!(
+                gzipped <= max,
+                "{} has {gzipped} bytes gzipped, expected at most {max}",
+                self.name
+            );
+        }
+        Ok(())
+    }
+}
+
+/// The folder of the workspace.
+pub(crate) fn root() -> Result<PathBuf> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent();
+    Ok(root.context("xtask has no parent folder")?.to_owned())
+}
+
+fn host_target() -> Result<String> {
+    let version = process::output(Command::new("rustc").arg("-vV").current_dir(root()?))?;
+    let host = version.lines().find_map(|line| line.strip_prefix("host: "));
+    match host {
+        Some(host) if host.contains("-linux-") => Ok(host.to_owned()),
+        Some(host) => bail!("static files are built on Linux, this is {host}"),
+        None => bail!("`rustc -vV` names no host"),
+    }
+}
+
+fn gzipped(path: &Path) -> Result<u64> {
+    let output = Command::new("gzip")
+        .args(["-9", "--no-name", "--stdout"])
+        .arg(path)
+        .output()
+        .context("`gzip` cannot be started")?;
+    ensure!(
+        output.status.success(),
+        "`gzip` failed: {}",
+        process::complaint(&output)
+    );
+    Ok(output.stdout.len() as u64)
+}
+
+/// What `ldd` says; it fails for some static files, and says so in other words.
+fn libraries(path: &Path) -> Result<String> {
+    let output = Command::new("ldd")
+        .arg(path)
+        .env("LC_ALL", "C")
+        .output()
+        .context("`ldd` cannot be started")?;
+    let text = [output.stdout, output.stderr].concat();
+    let text = String::from_utf8_lossy(&text);
+    Ok(text.lines().map(str::trim).collect::<Vec<_>>().join(", "))
+}
+
+/// The crate getrandom looks its system call up with `dlsym`, which finds nothing in a static file, and then wants
+/// `/dev/urandom`, which an empty root directory lacks. Linked directly the call is always there.
+const FLAGS: &str = r#"-C target-feature=+crt-static --cfg getrandom_backend="linux_getrandom""#;
