@@ -101,6 +101,19 @@ impl Measurement {
                 break;
             }
         }
+        eprintln!(
+            "{case}, {} x {}: {:.0}/s in a closed loop, {} {:.0}/s with p99 {:.2} ms",
+            load.connections,
+            load.streams,
+            saturated.answered,
+            if holds(&open) {
+                "holds"
+            } else {
+                "does not hold"
+            },
+            open.offered.unwrap_or_default(),
+            open.latency.p99,
+        );
         Ok(Self {
             case: case.to_owned(),
             connections: load.connections,
