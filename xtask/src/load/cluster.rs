@@ -336,7 +336,7 @@ mod tests {
             certificate_pem: cluster.certificate_pem.clone(),
             key_pem: String::new(),
         };
-        let tls = certificate.client(Version::One, false).unwrap();
+        let tls = certificate.client(Version::One).unwrap();
         let (status, body) = client::ask(cluster.address, Some(&tls), path, None).unwrap();
         (status, String::from_utf8(body).unwrap())
     }

@@ -558,7 +558,7 @@ mod tests {
         .unwrap();
         let mut load = Load {
             address: echo.address().unwrap(),
-            tls: certificate.client(Version::One, false).unwrap(),
+            tls: certificate.client(Version::One).unwrap(),
             exchange: &exchange,
             version: Version::One,
             connections: 3,
@@ -674,7 +674,7 @@ mod tests {
         };
         let load = Load {
             address,
-            tls: certificate.client(Version::Two, false).unwrap(),
+            tls: certificate.client(Version::Two).unwrap(),
             exchange: &exchange,
             version: Version::Two,
             connections: 1,
@@ -721,7 +721,7 @@ mod tests {
         };
         let load = Load {
             address: nowhere,
-            tls: certificate.client(Version::One, false).unwrap(),
+            tls: certificate.client(Version::One).unwrap(),
             exchange: &exchange,
             version: Version::One,
             connections: 1,

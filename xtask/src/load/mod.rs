@@ -210,7 +210,7 @@ impl Bench {
         for streams in all {
             let base = Load {
                 version: Version::Two,
-                tls: self.certificate.client(Version::Two, false)?,
+                tls: self.certificate.client(Version::Two)?,
                 streams: *streams,
                 ..self.load(webhook.address, role)?
             };
@@ -227,21 +227,14 @@ impl Bench {
         role: &Exchange,
     ) -> Result<Vec<Measurement>> {
         let mut measurements = Vec::new();
-        for resume in [false, true] {
-            for (name, listening) in [(ECHO, &mut *echo), (WEBHOOK, &mut *webhook)] {
-                if self.quick && resume {
-                    continue;
-                }
-                let base = Load {
-                    connections: 16,
-                    fresh: true,
-                    tls: self.certificate.client(Version::One, resume)?,
-                    ..self.load(listening.address, role)?
-                };
-                let handshake = if resume { "resumed" } else { "full handshake" };
-                let case = format!("{name}, {handshake}");
-                measurements.push(self.take(&case, &base, &mut listening.server)?);
-            }
+        for (name, listening) in [(ECHO, echo), (WEBHOOK, webhook)] {
+            let base = Load {
+                connections: 16,
+                fresh: true,
+                ..self.load(listening.address, role)?
+            };
+            let case = format!("{name}, full handshake");
+            measurements.push(self.take(&case, &base, &mut listening.server)?);
         }
         Ok(measurements)
     }
@@ -303,7 +296,7 @@ impl Bench {
     fn load<'a>(&self, address: SocketAddr, exchange: &'a Exchange) -> Result<Load<'a>> {
         Ok(Load {
             address,
-            tls: self.certificate.client(Version::One, false)?,
+            tls: self.certificate.client(Version::One)?,
             exchange,
             version: Version::One,
             connections: 1,
@@ -377,7 +370,7 @@ impl Bench {
         path: &str,
         body: Option<&[u8]>,
     ) -> Result<(u16, Vec<u8>)> {
-        let tls: Arc<ClientConfig> = self.certificate.client(Version::One, false)?;
+        let tls: Arc<ClientConfig> = self.certificate.client(Version::One)?;
         client::ask(listening.address, Some(&tls), path, body)
     }
 }

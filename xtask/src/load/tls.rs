@@ -47,7 +47,7 @@ impl Certificate {
     ///
     /// Its signature over the handshake is checked each time; that the certificate is the right one is a comparison
     /// of bytes, which saves the one processor that the generator has.
-    pub(crate) fn client(&self, version: Version, resume: bool) -> Result<Arc<ClientConfig>> {
+    pub(crate) fn client(&self, version: Version) -> Result<Arc<ClientConfig>> {
         // As Go, and so kube-apiserver, prefers them. rustls begins with AES-256, whose SHA-384 costs a handshake a fifth.
         let mut provider = ring::default_provider();
         provider.cipher_suites = vec![
@@ -66,11 +66,8 @@ impl Certificate {
             .with_custom_certificate_verifier(Arc::new(verifier))
             .with_no_client_auth();
         config.alpn_protocols = vec![version.alpn().to_vec()];
-        config.resumption = if resume {
-            Resumption::in_memory_sessions(256)
-        } else {
-            Resumption::disabled()
-        };
+        // As client-go, which keeps no sessions.
+        config.resumption = Resumption::disabled();
         Ok(Arc::new(config))
     }
 
