@@ -90,7 +90,7 @@ pub enum LibraryError {
         /// Line and column of what is wrong, where the document was read from bytes.
         position: Option<Position>,
         /// What is wrong, and where.
-        problem: DocumentError,
+        problem: Box<DocumentError>,
     },
     /// Something in it is a secret, which no trust document has.
     #[error("{file}{}: a secret at `{pointer}`, where a trust document has none", colon(*position))]
@@ -157,7 +157,7 @@ impl Library {
         let malformed = |problem| LibraryError::Malformed {
             file: file.to_owned(),
             position: None,
-            problem,
+            problem: Box::new(problem),
         };
         let mut objects = document.as_array().map_or(1, Vec::len);
         let value = match shape {

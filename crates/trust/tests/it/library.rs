@@ -451,14 +451,17 @@ fn a_stored_library_is_read_back_the_same() {
     let again = back.to_config_map_data().unwrap();
     assert_eq!(documents(&again), documents(&data));
     let role = ROLE.parse().unwrap();
-    let sort = |mut roles: Vec<cwii_trust::aws::Role>| {
-        roles.sort_by(|a, b| a.arn.as_str().cmp(b.arn.as_str()));
-        roles
+    let arns = |library: &Library| {
+        let mut arns: Vec<String> = library
+            .aws(Some(&role))
+            .roles
+            .iter()
+            .map(|role| role.arn.to_string())
+            .collect();
+        arns.sort();
+        arns
     };
-    assert_eq!(
-        sort(back.aws(Some(&role)).roles),
-        sort(library.aws(Some(&role)).roles)
-    );
+    assert_eq!(arns(&back), arns(&library));
     assert!(back.has_service_account_policy(GSA));
     assert_eq!(back.clusters().len(), library.clusters().len());
     // Names that a key cannot have come back.
