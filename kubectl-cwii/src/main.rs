@@ -1,39 +1,85 @@
-//! `kubectl cwii`: the same binary as plugin and as `cwii`.
-//!
-//! So far it holds the lab. The commands that look at a cluster come with the doctor.
+//! `kubectl cwii`: one binary as plugin (`kubectl-cwii`), as `cwii`, and as kubectl's completer
+//! (`kubectl_complete-cwii`).
 #![allow(
     clippy::disallowed_methods,
     reason = "the process is where environment and clock come from"
 )]
 
+mod argv;
 mod cli;
-mod lab;
+mod commands;
+mod document;
+mod exit;
+mod problem;
+mod stop;
+mod target;
 mod terminal;
 
-use std::process::ExitCode;
+use std::{ffi::OsString, process::ExitCode};
 
-use clap::Parser as _;
-
-use crate::cli::{Cli, Command};
+use crate::{
+    cli::{Color, Program},
+    commands::Context,
+    exit::ExitStatus,
+    problem::Problem,
+    stop::Stop,
+    terminal::Terminal,
+};
 
 fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let mut arguments = std::env::args_os();
+    let program = Program::of(arguments.next().as_ref());
+    run(program, arguments.collect()).into()
+}
+
+fn run(program: Program, arguments: Vec<OsString>) -> ExitStatus {
+    let mut terminal = Terminal::new(Color::Auto, false);
+    // Before anything could repeat them.
+    if let Err(problem) = argv::refuse_secrets(program, &arguments) {
+        return fail(&mut terminal, program, &problem.into());
+    }
+    let cli = match cli::parse(program, arguments) {
         Ok(cli) => cli,
-        Err(error) => {
-            // clap's own codes: 0 for help and version, 2 for usage. A closed pipe is no reason to fail.
-            let _ = error.print();
-            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+        Err(error) => return terminal.clap(&error),
+    };
+    terminal = Terminal::new(cli.globals.color, cli.globals.quiet);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    let runtime = match runtime {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&mut terminal, program, &error.into()),
+    };
+    runtime.block_on(async {
+        let stop = match Stop::install(cli.globals.timeout) {
+            Ok(stop) => stop,
+            Err(error) => return fail(&mut terminal, program, &error.into()),
+        };
+        let mut context = Context {
+            globals: cli.globals,
+            program,
+            terminal,
+            stop,
+        };
+        match commands::run(cli.command, &mut context).await {
+            Ok(status) => status,
+            // What was asked to end and could not finish has no other fault.
+            Err(error) => {
+                let status = fail(&mut context.terminal, program, &error);
+                context.stop.or(status)
+            }
         }
-    };
-    let mut terminal = terminal::Terminal::new(cli.color);
-    let result = match cli.command {
-        Command::Lab(arguments) => lab::run(&arguments, &mut terminal),
-    };
-    match result {
-        Ok(code) => code,
-        Err(error) => {
-            terminal.error(&format!("error: {error:#}"));
-            ExitCode::from(2)
+    })
+}
+
+fn fail(terminal: &mut Terminal, program: Program, error: &anyhow::Error) -> ExitStatus {
+    terminal.error(&format!("error: {error:#}"));
+    if let Some(problem) = error.chain().find_map(|e| e.downcast_ref::<Problem>()) {
+        for (index, line) in problem.lines().iter().enumerate() {
+            let line = program.spell(line);
+            let lead = if index == 0 { "help: " } else { "      " };
+            terminal.error(&format!("{lead}{line}"));
         }
     }
+    ExitStatus::Usage
 }

@@ -1,19 +1,53 @@
 //! `kubectl cwii lab`: the tour, one scenario, or the clouds for keeps.
 
-use std::process::ExitCode;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
+use clap::{Args, ValueHint};
 use comfy_table::{Cell, Table, presets};
 use cwii_agent::{Verification, output::printable, render};
 use cwii_contract::Outcome;
 use cwii_exchange::{Env, Options};
 use cwii_lab::{Lab, Scenario, Workload, scenarios};
 use jiff::Timestamp;
-use tokio::signal::unix::{SignalKind, signal};
 
-use crate::cli;
+use crate::commands::Context;
+use crate::exit::ExitStatus;
+use crate::stop::Stop;
 use crate::terminal::{Terminal, Tone};
+
+/// Embedded issuer and clouds: see federation work, and break, with no cluster and no cloud account.
+///
+/// Without arguments it plays a tour: workloads that work and workloads that are broken the way people break them,
+/// each verified by the agent against clouds that really check signature, issuer, audience and subject.
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  # Play the tour
+  kubectl cwii lab
+
+  # Play one workload, with everything that the agent says
+  kubectl cwii lab --scenario hello-aws
+
+  # Keep the clouds running and point any SDK at them
+  kubectl cwii lab --serve")]
+pub(crate) struct Arguments {
+    /// Play one scenario, with everything that the agent says
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["serve", "list"])]
+    pub(crate) scenario: Option<String>,
+
+    /// Name the scenarios
+    #[arg(long, conflicts_with = "serve")]
+    pub(crate) list: bool,
+
+    /// Keep issuer and clouds running, and print the variables that point SDKs and CLIs at them
+    #[arg(long)]
+    pub(crate) serve: bool,
+
+    /// With --serve: keep the clouds' documents in this directory; edit one and the next exchange obeys it
+    #[arg(long, value_name = "DIR", requires = "serve", value_hint = ValueHint::DirPath)]
+    pub(crate) dir: Option<PathBuf>,
+}
 
 /// Deadline of one verification of the tour.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -47,41 +81,27 @@ impl Played {
     }
 }
 
-pub(crate) fn run(arguments: &cli::Lab, terminal: &mut Terminal) -> anyhow::Result<ExitCode> {
+pub(crate) async fn run(
+    arguments: &Arguments,
+    context: &mut Context,
+) -> anyhow::Result<ExitStatus> {
+    let Context { terminal, stop, .. } = context;
     if arguments.list {
         list(terminal);
-        return Ok(ExitCode::SUCCESS);
+        return Ok(ExitStatus::Success);
     }
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
     if arguments.serve {
-        return runtime.block_on(serve(arguments, terminal));
+        return serve(arguments, terminal, stop).await;
     }
     let chosen: Vec<&'static Scenario> = match &arguments.scenario {
         Some(name) => vec![find(name)?],
         None => scenarios().iter().filter(|s| s.tour).collect(),
     };
-    runtime.block_on(async {
-        let interrupted = interrupted()?;
-        // Whichever way the tour ends, the lab is dropped and its files with it.
-        tokio::select! {
-            ended = tour(&chosen, arguments.scenario.is_some(), terminal) => ended,
-            code = interrupted => Ok(code),
-        }
-    })
-}
-
-/// Installs handlers at once; the future gives the code of a command that was asked to end, as shells have it.
-fn interrupted() -> anyhow::Result<impl Future<Output = ExitCode>> {
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    Ok(async move {
-        tokio::select! {
-            _ = interrupt.recv() => ExitCode::from(130),
-            _ = terminate.recv() => ExitCode::from(143),
-        }
-    })
+    // Whichever way the tour ends, the lab is dropped and its files with it.
+    tokio::select! {
+        ended = tour(&chosen, arguments.scenario.is_some(), terminal) => ended,
+        reason = stop.wait() => Ok(reason.into()),
+    }
 }
 
 fn find(name: &str) -> anyhow::Result<&'static Scenario> {
@@ -111,7 +131,7 @@ async fn tour(
     chosen: &[&'static Scenario],
     whole: bool,
     terminal: &mut Terminal,
-) -> anyhow::Result<ExitCode> {
+) -> anyhow::Result<ExitStatus> {
     let lab = Lab::start(cwii_lab::Options::default())
         .context("the lab could not be started on loopback")?;
     if !whole {
@@ -160,9 +180,9 @@ async fn tour(
     }
     lab.shutdown().await;
     Ok(if played.iter().all(Played::as_expected) {
-        ExitCode::SUCCESS
+        ExitStatus::Success
     } else {
-        ExitCode::FAILURE
+        ExitStatus::Findings
     })
 }
 
@@ -274,8 +294,11 @@ fn summary(played: &[Played]) -> String {
     trimmed(&table)
 }
 
-async fn serve(arguments: &cli::Lab, terminal: &mut Terminal) -> anyhow::Result<ExitCode> {
-    let interrupted = interrupted()?;
+async fn serve(
+    arguments: &Arguments,
+    terminal: &mut Terminal,
+    stop: &Stop,
+) -> anyhow::Result<ExitStatus> {
     let options = cwii_lab::Options {
         dir: arguments.dir.clone(),
         ..Default::default()
@@ -302,9 +325,9 @@ async fn serve(arguments: &cli::Lab, terminal: &mut Terminal) -> anyhow::Result<
         .context("the healthy workloads could not be laid out")?;
     terminal.line(cwii_lab::shell_exports(&exports).trim_end());
     terminal.error("Press Ctrl-C to end; edit a document and the next exchange obeys it.");
-    interrupted.await;
+    stop.wait().await;
     lab.shutdown().await;
-    Ok(ExitCode::SUCCESS)
+    Ok(ExitStatus::Success)
 }
 
 fn table<const N: usize>(header: [&str; N]) -> Table {

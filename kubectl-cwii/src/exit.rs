@@ -1,0 +1,53 @@
+//! How a command ends. The same whatever the output format.
+
+use std::process::ExitCode;
+
+use serde::Serialize;
+
+/// How a command ended, as a process says it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
+#[serde(into = "u8")]
+pub(crate) enum ExitStatus {
+    /// Nothing is wrong.
+    Success,
+    /// Findings at or above `--fail-on`.
+    Findings,
+    /// Wrong usage, a target that does not exist, or nothing that could be evaluated.
+    Usage,
+    /// Nothing failed, but something that was asked for could not be settled.
+    Inconclusive,
+    /// `--timeout` passed.
+    TimedOut,
+    /// SIGINT.
+    Interrupted,
+    /// SIGTERM.
+    Terminated,
+}
+
+impl ExitStatus {
+    pub(crate) const fn code(self) -> u8 {
+        match self {
+            Self::Success => 0,
+            Self::Findings => 1,
+            Self::Usage => 2,
+            Self::Inconclusive => 3,
+            // As `timeout(1)` has it.
+            Self::TimedOut => 124,
+            // 128 and the number of the signal, as shells have it.
+            Self::Interrupted => 130,
+            Self::Terminated => 143,
+        }
+    }
+}
+
+impl From<ExitStatus> for u8 {
+    fn from(status: ExitStatus) -> Self {
+        status.code()
+    }
+}
+
+impl From<ExitStatus> for ExitCode {
+    fn from(status: ExitStatus) -> Self {
+        Self::from(status.code())
+    }
+}
