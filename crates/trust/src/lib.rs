@@ -14,8 +14,10 @@ pub mod aws;
 mod document;
 pub mod entra;
 pub mod google;
+pub mod library;
 mod pattern;
 mod verdict;
 
 pub use document::{DocumentError, Pointers};
+pub use library::{Library, LibraryError, Shape};
 pub use verdict::{Clause, CloudError, Comparison, Denial, JwksFact, Lint, NearMiss, Verdict};

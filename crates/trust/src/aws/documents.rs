@@ -93,6 +93,31 @@ impl Documents {
         self.add_node(&Node::root("AWS document", document), hints)
     }
 
+    /// Adds what a document holds and leaves out what cannot be used: a plan does not know everything yet, and what does
+    /// not say whose it is may be nobody's here.
+    pub(crate) fn add_known(&mut self, document: &Value, hints: &Hints<'_>) {
+        let node = Node::root("AWS document", document);
+        match terraform_resources(&node) {
+            Some(resources) => {
+                for kind in [
+                    "aws_iam_role",
+                    "aws_eks_pod_identity_association",
+                    "aws_iam_openid_connect_provider",
+                ] {
+                    for resource in resources.iter().filter(|known| known.kind == kind) {
+                        // Left out, as said.
+                        let _ = self.add_resources(std::slice::from_ref(resource), hints);
+                    }
+                }
+            }
+            None => {
+                for item in node.one_or_many() {
+                    let _ = self.add_node(&item, hints);
+                }
+            }
+        }
+    }
+
     /// The role of this ARN, letter for letter.
     #[must_use]
     pub fn role(&self, arn: &str) -> Option<&Role> {

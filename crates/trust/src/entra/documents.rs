@@ -112,6 +112,28 @@ impl Documents {
         self.add_node(&node, hints)
     }
 
+    /// Adds what a document holds and leaves out what cannot be used: a plan does not know everything yet, and credentials
+    /// of an unknown owner are nobody's here unless one is named.
+    pub(crate) fn add_known(&mut self, document: &Value, hints: &Hints<'_>) {
+        let node = Node::root("Entra document", document);
+        match terraform_resources(&node) {
+            Some(resources) => {
+                let is_credential = |resource: &&Resource<'_>| {
+                    resource.kind.ends_with("federated_identity_credential")
+                };
+                let owners = resources.iter().filter(|known| !is_credential(known));
+                let credentials = resources.iter().filter(is_credential);
+                for resource in owners.chain(credentials) {
+                    // Left out, as said.
+                    let _ = self.add_resources(std::slice::from_ref(resource), hints);
+                }
+            }
+            None => {
+                let _ = self.add(document, hints);
+            }
+        }
+    }
+
     /// The application or managed identity of this client id; UUIDs have no case.
     #[must_use]
     pub fn find(&self, client_id: &str) -> Option<&Application> {

@@ -137,6 +137,24 @@ impl Documents {
         self.add_node(&Node::root("Google document", document), hints)
     }
 
+    /// Adds what a document holds and leaves out what cannot be used: a plan does not know everything yet.
+    pub(crate) fn add_known(&mut self, document: &Value, hints: &Hints<'_>) {
+        let node = Node::root("Google document", document);
+        match terraform_resources(&node) {
+            Some(resources) => {
+                for resource in &resources {
+                    // Left out, as said.
+                    let _ = self.add_resource(resource);
+                }
+            }
+            None => {
+                for item in node.one_or_many() {
+                    let _ = self.add_node(&item, hints);
+                }
+            }
+        }
+    }
+
     /// The provider of this name.
     #[must_use]
     pub fn provider(&self, name: &PoolProvider) -> Option<&Provider> {

@@ -10,6 +10,7 @@ mod aws_policy;
 mod aws_sts;
 mod entra;
 mod google;
+mod library;
 mod pod_identity;
 mod properties;
 mod support;
