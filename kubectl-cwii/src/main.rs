@@ -16,6 +16,8 @@ mod problem;
 mod stop;
 mod target;
 mod terminal;
+mod tree;
+mod workload;
 
 use std::{ffi::OsString, process::ExitCode};
 
@@ -40,7 +42,7 @@ fn run(program: Program, arguments: Vec<OsString>) -> ExitStatus {
     if let Err(problem) = argv::refuse_secrets(program, &arguments) {
         return fail(&mut terminal, program, &problem.into());
     }
-    let cli = match cli::parse(program, arguments) {
+    let cli = match cli::parse(program, argv::reordered(program, arguments)) {
         Ok(cli) => cli,
         Err(error) => return terminal.clap(&error),
     };

@@ -9,6 +9,7 @@ use std::{
 use serde_json::Value;
 
 use crate::{
+    cluster::Resource,
     problem::{Problem, described},
     target::FileArgs,
 };
@@ -24,6 +25,22 @@ pub(crate) struct Manifest {
     pub(crate) text: std::sync::Arc<str>,
     /// Line that the document begins on, from 1.
     pub(crate) line: usize,
+}
+
+impl Manifest {
+    /// The object's kind, if it is one that commands know.
+    pub(crate) fn resource(&self) -> Option<&'static Resource> {
+        let text = |member: &str| self.object[member].as_str();
+        Resource::of(text("apiVersion")?, text("kind")?)
+    }
+
+    /// `file:line`, with `-` for standard input.
+    pub(crate) fn place(&self) -> String {
+        match &self.file {
+            Some(file) => format!("{}:{}", file.display(), self.line),
+            None => format!("-:{}", self.line),
+        }
+    }
 }
 
 /// Reads what `-f` and `-R` name.
