@@ -16,6 +16,7 @@ pub mod entra;
 pub mod google;
 pub mod library;
 mod pattern;
+pub mod suggest;
 mod verdict;
 
 pub use document::{DocumentError, Pointers};
