@@ -113,7 +113,7 @@ fn finding(finding: &Finding, more: &[Evidence]) -> String {
         .map(|e| e.label.len())
         .max()
         .unwrap_or_default();
-    for Evidence { label, value } in evidence {
+    for Evidence { label, value, .. } in evidence {
         let _ = writeln!(out, "  | {label:width$}  {}", output::printable(value));
     }
     if !finding.fix.summary.is_empty() {

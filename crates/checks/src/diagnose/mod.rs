@@ -604,7 +604,13 @@ impl Case<'_> {
 
     fn evidence(&self, failure: &Failure) -> Vec<Evidence> {
         let mut lines = Vec::new();
-        let mut line = |label, value: String| lines.push(Evidence { label, value });
+        let mut line = |label, value: String| {
+            lines.push(Evidence {
+                label,
+                value,
+                source: None,
+            })
+        };
         if let Some(presented) = &self.exchange.token {
             let token = presented.token.as_ref().ok().or(presented.trimmed.as_ref());
             if let Some(token) = token {

@@ -1,0 +1,3 @@
+//! AKS workload identity.
+
+group! {}

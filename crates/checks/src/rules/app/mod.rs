@@ -1,0 +1,3 @@
+//! The application.
+
+group! {}

@@ -1,0 +1,3 @@
+//! AWS federation: IAM roles and OIDC providers.
+
+group! {}

@@ -1,0 +1,3 @@
+//! Federation with Entra ID.
+
+group! {}

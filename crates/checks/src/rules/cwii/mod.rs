@@ -1,0 +1,3 @@
+//! What cwii promises in a cluster.
+
+group! {}

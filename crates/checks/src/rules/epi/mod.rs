@@ -1,0 +1,3 @@
+//! EKS Pod Identity.
+
+group! {}

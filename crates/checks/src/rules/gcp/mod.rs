@@ -1,0 +1,3 @@
+//! Federation with Google Cloud.
+
+group! {}

@@ -1,0 +1,3 @@
+//! GKE workload identity.
+
+group! {}

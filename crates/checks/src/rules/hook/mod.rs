@@ -1,0 +1,3 @@
+//! The admission webhooks.
+
+group! {}

@@ -1,0 +1,3 @@
+//! The issuer and its keys.
+
+group! {}

@@ -1,0 +1,3 @@
+//! Pod, ServiceAccount and namespace.
+
+group! { pod02 }

@@ -1,0 +1,3 @@
+//! The token.
+
+group! {}
