@@ -14,6 +14,7 @@ pub mod aws;
 mod document;
 pub mod entra;
 pub mod google;
+pub mod judge;
 pub mod library;
 mod pattern;
 pub mod suggest;
