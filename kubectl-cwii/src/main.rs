@@ -11,6 +11,7 @@ mod commands;
 mod document;
 mod exit;
 mod problem;
+mod sources;
 mod stop;
 mod target;
 mod terminal;
