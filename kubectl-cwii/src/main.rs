@@ -13,6 +13,7 @@ mod document;
 mod exit;
 mod manifest;
 mod problem;
+mod sources;
 mod stop;
 mod target;
 mod terminal;
