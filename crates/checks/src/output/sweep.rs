@@ -247,7 +247,7 @@ impl SweepBuilder {
                 State::Skipped { why, need } => {
                     let flag = need.and_then(Need::flag);
                     let why = match flag {
-                        Some(flag) => format!("`{flag}` settles it"),
+                        Some(flag) => format!("settled by `{flag}`"),
                         None => neutral(why, workload, pod),
                     };
                     let tally = self.skipped.entry(why).or_default();
