@@ -7,9 +7,11 @@
 
 mod argv;
 mod cli;
+mod cluster;
 mod commands;
 mod document;
 mod exit;
+mod manifest;
 mod problem;
 mod stop;
 mod target;

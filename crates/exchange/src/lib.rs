@@ -29,6 +29,7 @@ use cwii_checks::facts::Exchange;
 use cwii_contract::Provider;
 use jiff::Timestamp;
 
+pub use http::trusted_roots;
 pub use issuer::issuer;
 
 use run::Run;
