@@ -80,6 +80,10 @@ pub(crate) fn files(
         .map_err(problem)?;
     entries.sort_by_key(fs::DirEntry::file_name);
     for entry in entries {
+        // A mounted ConfigMap keeps its generations under such names.
+        if entry.file_name().to_string_lossy().starts_with("..") {
+            continue;
+        }
         // Links are followed: the files of a mounted ConfigMap are links.
         let path = entry.path();
         let Ok(kind) = fs::metadata(&path) else {
