@@ -8,7 +8,10 @@ use std::{
 
 use serde_json::Value;
 
-use crate::{problem::{Problem, described}, target::FileArgs};
+use crate::{
+    problem::{Problem, described},
+    target::FileArgs,
+};
 
 /// One object of a manifest.
 #[derive(Clone, Debug)]
@@ -195,10 +198,7 @@ fn documents(text: &str) -> Vec<(usize, &str)> {
 }
 
 fn unreadable(shown: &str, error: &io::Error) -> Problem {
-    Problem::new(format!(
-        "{shown} could not be read: {}",
-        described(error)
-    ))
+    Problem::new(format!("{shown} could not be read: {}", described(error)))
 }
 
 const MAX_BYTES: u64 = 64 * 1024 * 1024;

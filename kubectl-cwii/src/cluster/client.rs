@@ -39,9 +39,7 @@ use tokio::{sync::Semaphore, time::Instant};
 use tower::{BoxError, ServiceBuilder};
 
 use super::{
-    Access, Resource,
-    config::described,
-    exec, proxy,
+    Access, Resource, exec, proxy,
     resource::{self, segment},
     tls::{self, Identity},
 };

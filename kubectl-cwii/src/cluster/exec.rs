@@ -16,7 +16,10 @@ use serde::Deserialize;
 use serde_json::json;
 use tokio::process::Command;
 
-use crate::{problem::{Problem, described}, stop::Stop};
+use crate::{
+    problem::{Problem, described},
+    stop::Stop,
+};
 
 /// What a plugin gave.
 pub(super) struct PluginCredentials {
