@@ -11,6 +11,7 @@ mod cluster;
 mod commands;
 mod document;
 mod exit;
+mod facts;
 mod manifest;
 mod problem;
 mod sources;

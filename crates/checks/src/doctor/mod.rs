@@ -11,6 +11,7 @@ mod facts;
 mod mechanism;
 mod object;
 mod rule;
+mod settings;
 
 pub use case::{Case, Gap};
 pub(crate) use case::{MECHANISMS, not_collected};
@@ -24,3 +25,4 @@ pub(crate) use mechanism::variable_subject;
 pub use mechanism::{Given, Mechanism, MechanismKind, PodToken};
 pub use object::{Container, Manager, Object, Origin, ProjectedToken};
 pub use rule::{Documentation, Elsewhere, Outcome, Rule, rule, rules};
+pub use settings::webhook_settings;
