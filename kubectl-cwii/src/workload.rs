@@ -1,7 +1,8 @@
 //! A pod as it is or as a template makes it, with the objects whose annotations speak for it.
 
+use cwii_checks::doctor::Object;
 use cwii_contract::{
-    Layer, ObjectRef, Pod, Scope,
+    Layer, ObjectRef, Pod,
     pod::{OwnerReference, WorkloadKind},
     scope::Keys,
 };
@@ -10,7 +11,6 @@ use serde_json::{Value, json};
 
 use crate::{
     cluster::{Cluster, Failure, Resource, resource},
-    manifest::Manifest,
     problem::Problem,
     target::Named,
 };
@@ -65,14 +65,14 @@ impl Workload {
     ///
     /// The object has no pods.
     pub(crate) async fn of_manifest(
-        manifest: &Manifest,
+        manifest: &Object,
         kind: &'static Resource,
-        all: &[Manifest],
+        all: &[Object],
         default_namespace: &str,
         cluster: Option<&Cluster>,
     ) -> Result<Self, Problem> {
-        let namespace = namespace_of(&manifest.object).unwrap_or(default_namespace);
-        let mut workload = Self::of(kind, &manifest.object, namespace, Some(manifest.place()))?;
+        let namespace = namespace_of(manifest.value()).unwrap_or(default_namespace);
+        let mut workload = Self::of(kind, manifest.value(), namespace, place(manifest))?;
         workload.complete(cluster, all).await;
         Ok(workload)
     }
@@ -107,7 +107,7 @@ impl Workload {
     }
 
     /// Reads the objects that speak for the pod.
-    async fn complete(&mut self, cluster: Option<&Cluster>, manifests: &[Manifest]) {
+    async fn complete(&mut self, cluster: Option<&Cluster>, manifests: &[Object]) {
         let Ok(pod) = Pod::deserialize(&self.pod) else {
             return;
         };
@@ -148,7 +148,7 @@ impl Workload {
     async fn owners(
         &self,
         cluster: Option<&Cluster>,
-        manifests: &[Manifest],
+        manifests: &[Object],
     ) -> (Vec<Layer>, Vec<String>) {
         let (mut layers, mut gaps) = (Vec::new(), Vec::new());
         let mut object = self.object.clone();
@@ -206,26 +206,30 @@ impl Workload {
     }
 }
 
+/// `file:line`, with `-` for standard input.
+fn place(object: &Object) -> Option<String> {
+    let origin = object.origin()?;
+    let line = origin.lines.get("").copied().unwrap_or(1);
+    Some(format!("{}:{line}", origin.file))
+}
+
 /// An object of the manifests, else of the cluster. None: there is no such object.
 async fn find(
     cluster: Option<&Cluster>,
-    manifests: &[Manifest],
+    manifests: &[Object],
     resource: &'static Resource,
     namespace: &str,
     name: &str,
 ) -> Result<Option<Value>, Failure> {
-    let given = manifests
-        .iter()
-        .map(|manifest| &manifest.object)
-        .find(|object| {
-            let is_kind = text(object, "/apiVersion")
-                .zip(text(object, "/kind"))
-                .and_then(|(version, kind)| Resource::of(version, kind))
-                .is_some_and(|kind| kind == resource);
-            is_kind
-                && text(object, "/metadata/name") == Some(name)
-                && (!resource.namespaced || namespace_of(object).is_none_or(|n| n == namespace))
-        });
+    let given = manifests.iter().map(Object::value).find(|object| {
+        let is_kind = text(object, "/apiVersion")
+            .zip(text(object, "/kind"))
+            .and_then(|(version, kind)| Resource::of(version, kind))
+            .is_some_and(|kind| kind == resource);
+        is_kind
+            && text(object, "/metadata/name") == Some(name)
+            && (!resource.namespaced || namespace_of(object).is_none_or(|n| n == namespace))
+    });
     if let Some(given) = given {
         return Ok(Some(given.clone()));
     }
@@ -292,13 +296,3 @@ fn text<'v>(object: &'v Value, pointer: &str) -> Option<&'v str> {
 }
 
 const MAX_OWNERS: usize = 4;
-
-/// What an object is for a pod, for people.
-pub(crate) fn scope_of(scope: Scope) -> &'static str {
-    match scope {
-        Scope::Pod => "pod",
-        Scope::Workload => "workload",
-        Scope::ServiceAccount => "service account",
-        Scope::Namespace => "namespace",
-    }
-}

@@ -2,6 +2,7 @@
 
 use clap::Args;
 use cwii_agent::output::printable;
+use cwii_checks::doctor::Object;
 use cwii_contract::{
     Difference, Effective, Plan as Injection, Pod, Settings, Source, differences, patch, plan,
 };
@@ -17,7 +18,7 @@ use crate::{
     commands::Context,
     document,
     exit::ExitStatus,
-    manifest::{self, Manifest},
+    facts::manifest,
     problem::Problem,
     target::{FileArgs, WORKLOADS, Words},
     terminal::{Terminal, Tone},
@@ -102,7 +103,7 @@ async fn workloads(
         );
         return Ok((vec![workload?], server?));
     }
-    let manifests = manifest::read(&arguments.files)?;
+    let manifests = manifest::read(&arguments.files, &mut context.terminal)?;
     let cluster = if arguments.local {
         None
     } else {
@@ -114,9 +115,14 @@ async fn workloads(
         (None, None) => "default".to_owned(),
     };
     let cluster = cluster.as_ref();
-    let chosen: Vec<(&Manifest, &'static Resource)> = manifests
+    let chosen: Vec<(&Object, &'static Resource)> = manifests
         .iter()
-        .filter_map(|manifest| Some((manifest, manifest.resource()?)))
+        .filter_map(|manifest| {
+            Some((
+                manifest,
+                Resource::of(manifest.api_version(), manifest.kind())?,
+            ))
+        })
         .filter(|(_, resource)| WORKLOADS.contains(resource))
         .collect();
     if chosen.is_empty() {
@@ -294,11 +300,11 @@ fn show_item(item: &Item, terminal: &mut Terminal) {
         for effective in item.plan.settings() {
             let value = format!("    {} = {}", effective.key, effective.value);
             terminal.line(&printable(&value));
-            terminal.line(&printable(&format!(
-                "        {}",
-                provenance(&effective.from)
-            )));
+            terminal.line(&printable(&format!("        {}", provenance(effective))));
         }
+    }
+    if !item.warnings.is_empty() || !item.workload.gaps.is_empty() {
+        terminal.line("");
     }
     for warning in &item.warnings {
         let lead = terminal.paint(Tone::Warning, "warning: ");
@@ -310,14 +316,11 @@ fn show_item(item: &Item, terminal: &mut Terminal) {
     }
 }
 
-fn provenance(source: &Source) -> String {
-    match source {
-        Source::Annotation { object, key } => {
-            format!(
-                "{} {object}, annotation {key}",
-                crate::workload::scope_of(object.scope)
-            )
-        }
+fn provenance(effective: &Effective) -> String {
+    let own = &effective.key;
+    match &effective.from {
+        Source::Annotation { object, key } if key == own => format!("set on {object}"),
+        Source::Annotation { object, key } => format!("annotation {key} of {object}"),
         Source::Flag(flag) => format!("flag {flag} of the webhook"),
         Source::Default => "the default".to_owned(),
     }

@@ -339,7 +339,7 @@ impl Documents {
 }
 
 /// The ARN of the provider of a URL in an account.
-pub(super) fn provider_arn(partition: &str, account: &str, url: &str) -> String {
+pub(crate) fn provider_arn(partition: &str, account: &str, url: &str) -> String {
     format!("arn:{partition}:iam::{account}:oidc-provider/{url}")
 }
 

@@ -522,6 +522,68 @@ impl Library {
         }
     }
 
+    /// The federated principals that trust policies without a role name, in order.
+    pub(crate) fn federated_principals(&self) -> Vec<String> {
+        let mut found = Vec::new();
+        for entry in &self.entries {
+            if entry.shape != Shape::AwsTrustPolicy {
+                continue;
+            }
+            let Some(documents) = NOBODYS_ROLE.parse().ok().map(|role: RoleArn| {
+                let mut documents = aws::Documents::default();
+                documents.add_known(
+                    &entry.value,
+                    &aws::Hints {
+                        role_arn: Some(&role),
+                    },
+                );
+                documents
+            }) else {
+                continue;
+            };
+            for role in &documents.roles {
+                let principals = role
+                    .trust_policy
+                    .statements
+                    .iter()
+                    .flat_map(|statement| &statement.principals.named)
+                    .filter(|principal| principal.kind == "Federated");
+                found.extend(principals.map(|principal| principal.value.clone()));
+            }
+        }
+        found
+    }
+
+    /// The service accounts that allow policies' files are named after.
+    pub(crate) fn policy_owners(&self) -> Vec<String> {
+        self.owners(&[Shape::GoogleIamPolicy], |name| {
+            let end = name.find(".gserviceaccount.com")? + ".gserviceaccount.com".len();
+            let email = name.get(..end)?;
+            let local = email.find('@')?;
+            let start = email
+                .get(..local)?
+                .rfind(|c: char| !c.is_ascii_alphanumeric() && c != '-')
+                .map_or(0, |at| at + 1);
+            Some(email.get(start..)?.to_owned())
+        })
+    }
+
+    /// The client ids that credentials' files are named after.
+    pub(crate) fn credential_owners(&self) -> Vec<String> {
+        self.owners(
+            &[Shape::EntraCredentials, Shape::EntraIdentityCredentials],
+            |name| uuids(name).next().map(str::to_owned),
+        )
+    }
+
+    fn owners(&self, shapes: &[Shape], owner: impl Fn(&str) -> Option<String>) -> Vec<String> {
+        self.entries
+            .iter()
+            .filter(|entry| shapes.contains(&entry.shape))
+            .filter_map(|entry| owner(base_name(&entry.file)))
+            .collect()
+    }
+
     fn has_any(&self, shapes: &[Shape]) -> bool {
         self.entries
             .iter()
