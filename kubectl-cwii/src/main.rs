@@ -9,6 +9,7 @@ mod argv;
 mod cli;
 mod cluster;
 mod commands;
+mod complete;
 mod document;
 mod exit;
 mod facts;
@@ -39,6 +40,10 @@ fn main() -> ExitCode {
 
 fn run(program: Program, arguments: Vec<OsString>) -> ExitStatus {
     let mut terminal = Terminal::new(Color::Auto, false);
+    if program == Program::Completer {
+        complete::run(&arguments, &mut terminal);
+        return ExitStatus::Success;
+    }
     // Before anything could repeat them.
     if let Err(problem) = argv::refuse_secrets(program, &arguments) {
         return fail(&mut terminal, program, &problem.into());

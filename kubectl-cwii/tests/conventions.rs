@@ -766,10 +766,7 @@ fn targets_that_there_are_not_are_usage_errors() {
             &["plan", "deploy/checkout", "-o", "sarif"],
             "no output format `sarif`",
         ),
-        (
-            &["plan", "-f", "/nonexistent.yaml"],
-            "could not be read: no such file",
-        ),
+        (&["plan", "-f", "/nonexistent.yaml"], "cannot be read"),
     ] {
         let (code, stdout, stderr) = run_in(&api, &json!({}), arguments);
         assert_eq!((code, stdout.as_str()), (Some(2), ""), "{arguments:?}");
@@ -913,4 +910,153 @@ fn help_is_spelt_as_the_program_was_called_and_fits_the_screen() {
         options.lines().all(|line| line.chars().count() <= 100),
         "{options}"
     );
+}
+
+/// A directory with the binary and its completer, as `completion install` makes it.
+fn installed() -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    let link = dir.path().join("kubectl-cwii");
+    std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_kubectl-cwii"), &link).unwrap();
+    let mut install = Command::new(&link);
+    install
+        .args(["completion", "install"])
+        .stdout(std::process::Stdio::piped());
+    for _ in 0..2 {
+        let (code, stdout, stderr) = finish(&mut install);
+        assert_eq!(code, Some(0), "{stderr}");
+        assert!(stdout.contains("kubectl_complete-cwii"), "{stdout}");
+    }
+    let completer = dir.path().join("kubectl_complete-cwii");
+    assert_eq!(
+        fs::read_link(completer).unwrap(),
+        Path::new("kubectl-cwii"),
+        "relative"
+    );
+    dir
+}
+
+fn complete(api: &Api, words: &[&str]) -> (Vec<String>, String) {
+    let dir = installed();
+    let config = api.kubeconfig(dir.path(), &json!({}));
+    let mut completer = Command::new(dir.path().join("kubectl_complete-cwii"));
+    completer
+        .args(words)
+        .env("KUBECONFIG", config)
+        .stderr(std::process::Stdio::piped());
+    let (code, stdout, stderr) = finish(completer.stdout(std::process::Stdio::piped()));
+    assert_eq!((code, stderr.as_str()), (Some(0), ""));
+    let mut lines: Vec<_> = stdout.lines().map(str::to_owned).collect();
+    let directive = lines.pop().unwrap();
+    let values = lines
+        .iter()
+        .map(|line| line.split('\t').next().unwrap().to_owned());
+    (values.collect(), directive)
+}
+
+#[test]
+fn completion_speaks_kubectls_protocol() {
+    let api = shop();
+    let has = |words: &[&str], expected: &[&str], directive: &str| {
+        let (values, found) = complete(&api, words);
+        for value in expected {
+            assert!(values.iter().any(|v| v == value), "{words:?}: {values:?}");
+        }
+        assert_eq!(found, directive, "{words:?}");
+        values
+    };
+    has(&[""], &["doctor", "token", "version"], ":4");
+    assert_eq!(has(&["do"], &["doctor"], ":4"), ["doctor"]);
+    has(&["token", ""], &["decode", "request"], ":4");
+    has(&["doctor", "--na"], &["--namespace="], ":4");
+    has(&["-n", "shop", "doctor", "--pro"], &["--probe"], ":4");
+    has(&["doctor", "-o", ""], &["json", "sarif"], ":4");
+    assert_eq!(
+        has(&["doctor", "--output=js"], &["--output=json"], ":4").len(),
+        2
+    );
+    has(&["doctor", ""], &["deployment", "lonely"], ":4");
+    assert_eq!(
+        has(&["doctor", "deploy/"], &["deploy/checkout"], ":4").len(),
+        1
+    );
+    has(&["doctor", "deploy", "c"], &["checkout"], ":4");
+    has(&["doctor", "-n", ""], &["shop"], ":4");
+    has(&["token", "decode", "--sa", ""], &["checkout"], ":4");
+    has(&["doctor", "--context", ""], &["test"], ":4");
+    has(&["explain", "TOK0"], &["TOK03"], ":4");
+    has(&["doctor", "-f", ""], &[], ":0");
+    has(&["completion", ""], &["bash", "install"], ":4");
+    // Nobody there is no candidates, and soon.
+    api.delay(Duration::from_secs(20));
+    let begin = Instant::now();
+    has(&["doctor", "pod", ""], &[], ":4");
+    assert!(begin.elapsed() < Duration::from_secs(10));
+}
+
+#[test]
+fn kubectl_itself_completes_the_plugin() {
+    let paths = std::env::var_os("PATH").unwrap();
+    let kubectl = std::env::split_paths(&paths).any(|dir| dir.join("kubectl").is_file());
+    if !kubectl {
+        eprintln!("no kubectl here: its protocol is tested without it");
+        return;
+    }
+    let dir = installed();
+    let paths = std::env::join_paths(
+        std::iter::once(dir.path().to_owned()).chain(std::env::split_paths(&paths)),
+    );
+    let output = Command::new("kubectl")
+        .args(["__complete", "cwii", "tok"])
+        .env("PATH", paths.unwrap())
+        .env("HOME", dir.path())
+        .output()
+        .unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(
+        text.starts_with("token\t") && text.trim_end().ends_with(":4"),
+        "{text}"
+    );
+}
+
+#[test]
+fn completion_scripts_are_for_the_standalone_name() {
+    for shell in ["bash", "zsh", "fish", "powershell"] {
+        let (code, stdout, stderr) = finish(&mut kubectl_cwii(&["completion", shell]));
+        assert_eq!((code, stderr.as_str()), (Some(0), ""));
+        assert!(
+            stdout.contains("cwii")
+                && stdout.contains("doctor")
+                && !stdout.contains("kubectl__cwii"),
+            "{shell}"
+        );
+    }
+    let (code, script, _) = finish(&mut kubectl_cwii(&["completion", "bash"]));
+    assert_eq!(code, Some(0));
+    let mut bash = Command::new("bash");
+    let (code, _, stderr) = finish(
+        bash.args(["-n", "-c", &script])
+            .stderr(std::process::Stdio::piped()),
+    );
+    assert_eq!((code, stderr.as_str()), (Some(0), ""));
+}
+
+#[test]
+fn the_catalogue_is_a_table_and_a_document() {
+    let (code, stdout, _) = finish(&mut kubectl_cwii(&["checks", "tok"]));
+    assert_eq!(code, Some(0));
+    assert!(
+        stdout.starts_with("CODE    SEVERITY   NAME\nTOK01   error      "),
+        "{stdout}"
+    );
+    assert!(stdout.lines().all(|line| line.len() <= 100));
+    let (_, bare, _) = finish(&mut kubectl_cwii(&["checks", "TOK", "--no-headers"]));
+    assert_eq!(bare, stdout.split_once('\n').unwrap().1);
+    let (_, stdout, _) = finish(&mut kubectl_cwii(&["checks", "-o", "json"]));
+    let all = parse(&stdout);
+    assert!(all.as_array().unwrap().len() > 50);
+    let (_, codes, _) = finish(&mut kubectl_cwii(&["checks", "-o", "name"]));
+    assert_eq!(codes.lines().count(), all.as_array().unwrap().len());
+    let (code, _, stderr) = finish(&mut kubectl_cwii(&["checks", "TOKK"]));
+    assert_eq!(code, Some(2));
+    assert!(stderr.contains("`TOKK` is no group"), "{stderr}");
 }
