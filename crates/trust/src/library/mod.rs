@@ -34,6 +34,7 @@ pub struct Library {
     entries: Vec<Entry>,
     clusters: Vec<ClusterDescription>,
     discovery: Option<Discovery>,
+    published_discovery: Option<Discovery>,
     published_jwks: Option<Jwks>,
     cluster_jwks: Option<Jwks>,
     claims: Vec<(String, Claims)>,
@@ -162,10 +163,14 @@ impl Library {
         let mut objects = document.as_array().map_or(1, Vec::len);
         let value = match shape {
             Shape::Discovery => {
-                self.discovery =
-                    Some(Discovery::parse(&bytes_of(document)).map_err(|error| {
-                        malformed(foreign("discovery document", document, &error))
-                    })?);
+                let discovery = Discovery::parse(&bytes_of(document))
+                    .map_err(|error| malformed(foreign("discovery document", document, &error)))?;
+                let place = if base_name(file).contains("published") {
+                    &mut self.published_discovery
+                } else {
+                    &mut self.discovery
+                };
+                *place = Some(discovery);
                 document.clone()
             }
             Shape::Jwks | Shape::PublishedJwks => {
@@ -403,10 +408,16 @@ impl Library {
         self.cluster_jwks.as_ref()
     }
 
-    /// The issuer's discovery document.
+    /// The cluster's discovery document.
     #[must_use]
     pub fn discovery(&self) -> Option<&Discovery> {
         self.discovery.as_ref()
+    }
+
+    /// The discovery document that the public issuer serves: one in a file whose name contains `published`.
+    #[must_use]
+    pub fn published_discovery(&self) -> Option<&Discovery> {
+        self.published_discovery.as_ref()
     }
 
     /// Claims of tokens of this ServiceAccount, in the order in which they were given: those whose claim `kubernetes.io`
