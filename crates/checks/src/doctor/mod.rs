@@ -14,7 +14,7 @@ mod rule;
 
 pub use case::{Case, Gap};
 pub(crate) use case::{MECHANISMS, not_collected};
-pub(crate) use claims::NEEDS as TOKEN;
+pub(crate) use claims::{NEEDS as TOKEN, unsigned};
 pub use claims::{TokenOrigin, TokenView};
 pub use examine::{Examination, State, Verdict, examine};
 pub use facts::{Backend, Facts, Need, Owner, Permission, Place, Target};
