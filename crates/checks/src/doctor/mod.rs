@@ -15,7 +15,7 @@ mod settings;
 
 pub use case::{Case, Gap, Replay, admit};
 pub(crate) use case::{MECHANISMS, not_collected};
-pub(crate) use claims::NEEDS as TOKEN;
+pub(crate) use claims::{NEEDS as TOKEN, unsigned};
 pub use claims::{TokenOrigin, TokenView};
 pub use examine::{Examination, State, Verdict, examine};
 pub use facts::{Backend, Facts, Need, Owner, Permission, Place, Target};

@@ -468,6 +468,37 @@ impl Library {
             || self.aws(None).providers.is_some()
     }
 
+    /// Whether all IAM OIDC providers of an account are known: a list that has one of this account, or an empty list that is
+    /// not named after another account. Providers that were described one by one say nothing about others.
+    #[must_use]
+    pub fn has_all_aws_providers_of(&self, account: &str) -> bool {
+        self.entries
+            .iter()
+            .filter(|entry| entry.shape == Shape::AwsOidcProviderList)
+            .any(|entry| {
+                let arns: Vec<&str> = entry
+                    .value
+                    .get("OpenIDConnectProviderList")
+                    .and_then(Value::as_array)
+                    .into_iter()
+                    .flatten()
+                    .filter_map(|provider| provider.get("Arn")?.as_str())
+                    .collect();
+                let named = account_in(base_name(&entry.file));
+                named == Some(account)
+                    || named.is_none() && arns.is_empty()
+                    || arns
+                        .iter()
+                        .any(|arn| arn.split(':').nth(4) == Some(account))
+            })
+    }
+
+    /// Whether a list of EKS Pod Identity associations was given, as opposed to single ones, which say nothing about others.
+    #[must_use]
+    pub fn has_all_associations(&self) -> bool {
+        self.has_any(&[Shape::AwsPodIdentityAssociationList])
+    }
+
     /// Whether any EKS Pod Identity association, or a list of them, was given.
     #[must_use]
     pub fn has_associations(&self) -> bool {
@@ -517,6 +548,44 @@ impl Library {
         self.entries
             .iter()
             .map(|entry| (entry.file.as_str(), entry.shape))
+    }
+
+    /// The file that tells of an IAM role; the last one counts.
+    #[must_use]
+    pub fn file_of_aws_role(&self, role: &RoleArn) -> Option<&str> {
+        let hints = aws::Hints {
+            role_arn: Some(role),
+        };
+        self.entries
+            .iter()
+            .rev()
+            .find(|entry| {
+                let mut documents = aws::Documents::default();
+                documents.add_known(&entry.value, &hints);
+                documents.role(role.as_str()).is_some()
+            })
+            .map(|entry| entry.file.as_str())
+    }
+
+    /// The file that tells of an IAM OIDC provider, by its ARN; one with its client ids rather than a list.
+    #[must_use]
+    pub fn file_of_aws_provider(&self, arn: &str, role: &RoleArn) -> Option<&str> {
+        let hints = aws::Hints {
+            role_arn: Some(role),
+        };
+        let tells =
+            |entry: &&Entry, detailed: bool| {
+                let mut documents = aws::Documents::default();
+                documents.add_known(&entry.value, &hints);
+                documents.providers.iter().flatten().any(|provider| {
+                    provider.arn == arn && (provider.client_ids.is_some() || !detailed)
+                })
+            };
+        let entries = || self.entries.iter().rev();
+        entries()
+            .find(|entry| tells(entry, true))
+            .or_else(|| entries().find(|entry| tells(entry, false)))
+            .map(|entry| entry.file.as_str())
     }
 
     /// The file that a clause of an evaluator's verdict stands in, where it can be told: that of the given shape, if there is
