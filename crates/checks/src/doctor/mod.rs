@@ -8,7 +8,7 @@ mod case;
 mod claims;
 mod examine;
 mod facts;
-mod mechanism;
+pub(crate) mod mechanism;
 mod object;
 mod rule;
 
@@ -22,5 +22,6 @@ pub use facts::{Backend, Facts, Need, Owner, Permission, Place, Target};
 pub(crate) use mechanism::detect;
 pub(crate) use mechanism::variable_subject;
 pub use mechanism::{Given, Mechanism, MechanismKind, PodToken};
+pub(crate) use object::escape;
 pub use object::{Container, Manager, Object, Origin, ProjectedToken};
 pub use rule::{Documentation, Elsewhere, Outcome, Rule, rule, rules};
