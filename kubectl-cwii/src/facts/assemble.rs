@@ -222,7 +222,11 @@ pub(crate) fn secrets_of<'o>(makers: impl Iterator<Item = &'o Object>) -> Vec<St
                 .into_iter()
                 .flatten()
                 .filter_map(|source| source.pointer("/secret/name"));
-            for name in volume.pointer("/secret/secretName").into_iter().chain(projected) {
+            for name in volume
+                .pointer("/secret/secretName")
+                .into_iter()
+                .chain(projected)
+            {
                 if let Some(name) = name.as_str()
                     && !names.iter().any(|known| known == name)
                 {
