@@ -6,7 +6,7 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use cwii_checks::facts::{Cause, Fact, Issuer, TransportProblemKind};
+use cwii_checks::facts::{Cause, Fact, Issuer, IssuerSeen, TransportProblemKind};
 use cwii_contract::{
     Provider,
     types::{IssuerUrl, shorten},
@@ -32,6 +32,7 @@ pub async fn issuer(issuer_url: &str, env: &Env, options: &Options, provider: Pr
         discovery: Fact::NotCollected,
         jwks_url: None,
         jwks: Fact::NotCollected,
+        seen: IssuerSeen::default(),
     };
     let parsed: IssuerUrl = match issuer_url.parse() {
         Ok(parsed) => parsed,

@@ -3,11 +3,7 @@
 //! What the webhook reads at its start is read the same way here, with the same defaults, so that a replay does what the
 //! deployed webhook does and not what this tool's version would.
 
-use cwii_contract::{
-    Provider, Settings,
-    image::ImagePattern,
-    spec::EnvVar,
-};
+use cwii_contract::{Provider, Settings, image::ImagePattern, spec::EnvVar};
 use serde_json::Value;
 
 use super::object::Object;
@@ -18,18 +14,21 @@ use crate::facts::Fact;
 /// A flag that does not parse makes the whole [`Fact::Invalid`]: the webhook would not start with it.
 #[must_use]
 pub fn webhook_settings(deployment: &Object) -> Fact<Settings> {
-    let containers: Vec<&Value> = deployment
-        .list("/spec/template/spec/containers")
-        .collect();
+    let containers: Vec<&Value> = deployment.list("/spec/template/spec/containers").collect();
     let is_webhook = |container: &&&Value| {
-        ["image", "name"].iter().any(|member| {
-            text(container, member).is_some_and(|text| text.contains("cwii-webhook"))
-        }) || words(container).any(|word| word.starts_with("--tls-cert-file"))
+        ["image", "name"]
+            .iter()
+            .any(|member| text(container, member).is_some_and(|text| text.contains("cwii-webhook")))
+            || words(container).any(|word| word.starts_with("--tls-cert-file"))
     };
-    let Some(container) = containers.iter().find(is_webhook).or(match containers.as_slice() {
-        [only] => Some(only),
-        _ => None,
-    }) else {
+    let Some(container) = containers
+        .iter()
+        .find(is_webhook)
+        .or(match containers.as_slice() {
+            [only] => Some(only),
+            _ => None,
+        })
+    else {
         return Fact::Invalid(format!(
             "no container of deployment {} runs the webhook",
             deployment.name()
@@ -58,7 +57,10 @@ fn apply(settings: &mut Settings, flag: &str, value: &str) -> Result<(), String>
     where
         T::Err: std::fmt::Display,
     {
-        value.trim().parse().map_err(|error: T::Err| error.to_string())
+        value
+            .trim()
+            .parse()
+            .map_err(|error: T::Err| error.to_string())
     }
     for provider in Provider::ALL {
         if flag == format!("--{provider}-enabled") {
@@ -230,7 +232,10 @@ mod tests {
         let found = webhook_settings(&deployment(
             json!({"name": "cwii-webhook", "args": ["--aws-enabled=yes"]}),
         ));
-        assert!(matches!(&found, Fact::Invalid(why) if why.contains("--aws-enabled=yes")), "{found:?}");
+        assert!(
+            matches!(&found, Fact::Invalid(why) if why.contains("--aws-enabled=yes")),
+            "{found:?}"
+        );
         let found = webhook_settings(&deployment(json!({"name": "other"})));
         assert!(matches!(found, Fact::Invalid(_)));
     }
