@@ -17,6 +17,7 @@ mod sources;
 mod stop;
 mod target;
 mod terminal;
+mod workload;
 
 use std::{ffi::OsString, process::ExitCode};
 
