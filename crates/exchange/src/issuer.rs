@@ -6,7 +6,7 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use cwii_checks::facts::{Cause, Fact, Issuer, TransportProblemKind};
+use cwii_checks::facts::{Cause, Fact, Issuer, TransportProblem, TransportProblemKind};
 use cwii_contract::{
     Provider,
     types::{IssuerUrl, shorten},
@@ -26,18 +26,59 @@ use crate::{
 /// It never fails otherwise: each fact carries its own failure. Certificates and proxies are those of the provider's
 /// exchange.
 pub async fn issuer(issuer_url: &str, env: &Env, options: &Options, provider: Provider) -> Issuer {
-    let mut issuer = Issuer {
-        url: issuer_url.to_owned(),
-        discovery_url: String::new(),
-        discovery: Fact::NotCollected,
-        jwks_url: None,
-        jwks: Fact::NotCollected,
+    published_issuer(issuer_url, env, options, provider)
+        .await
+        .issuer
+}
+
+/// An issuer as it was seen, and how its two answers came.
+#[derive(Clone, Debug)]
+pub struct PublishedIssuer {
+    /// What was found.
+    pub issuer: Issuer,
+    /// How the answer for the discovery document came.
+    pub discovery: Seen,
+    /// How the answer for the keys came; nothing in it where none was asked for.
+    pub jwks: Seen,
+}
+
+/// How an answer came, or why none did.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Seen {
+    /// HTTP status.
+    pub status: Option<u16>,
+    /// `Content-Type`.
+    pub content_type: Option<String>,
+    /// `Cache-Control`.
+    pub cache_control: Option<String>,
+    /// Why there was no answer: the name, the connection, the certificate.
+    pub problem: Option<TransportProblem>,
+}
+
+/// The same as [`issuer()`], with how the answers came.
+pub async fn published_issuer(
+    issuer_url: &str,
+    env: &Env,
+    options: &Options,
+    provider: Provider,
+) -> PublishedIssuer {
+    let mut found = PublishedIssuer {
+        issuer: Issuer {
+            url: issuer_url.to_owned(),
+            discovery_url: String::new(),
+            discovery: Fact::NotCollected,
+            jwks_url: None,
+            jwks: Fact::NotCollected,
+        },
+        discovery: Seen::default(),
+        jwks: Seen::default(),
     };
+    let issuer = &mut found.issuer;
     let parsed: IssuerUrl = match issuer_url.parse() {
         Ok(parsed) => parsed,
         Err(error) => {
             issuer.discovery = Fact::Invalid(error.to_string());
-            return issuer;
+            return found;
         }
     };
     issuer.discovery_url = parsed.discovery_url();
@@ -45,7 +86,7 @@ pub async fn issuer(issuer_url: &str, env: &Env, options: &Options, provider: Pr
         Ok(http) => http,
         Err(problem) => {
             issuer.discovery = Fact::Unreachable(problem);
-            return issuer;
+            return found;
         }
     };
     let fetch = Fetch {
@@ -53,24 +94,31 @@ pub async fn issuer(issuer_url: &str, env: &Env, options: &Options, provider: Pr
         deadline: Instant::now() + options.timeout,
     };
     let usual = format!("{}/openid/v1/jwks", issuer_url.trim_end_matches('/'));
-    let (discovery, guessed) = tokio::join!(
+    let ((discovery, discovery_seen), (guessed, guessed_seen)) = tokio::join!(
         fetch.get(&issuer.discovery_url, DOCUMENT_LIMIT, Discovery::parse),
         fetch.get(&usual, KEYS_LIMIT, Jwks::parse),
     );
-    (issuer.jwks_url, issuer.jwks) = match &discovery {
-        Fact::Known(document) if same(&document.jwks_uri, &usual) => (Some(usual), guessed),
-        Fact::Known(document) => (
-            Some(document.jwks_uri.clone()),
-            fetch.get(&document.jwks_uri, KEYS_LIMIT, Jwks::parse).await,
-        ),
+    found.discovery = discovery_seen;
+    match &discovery {
+        Fact::Known(document) if same(&document.jwks_uri, &usual) => {
+            (issuer.jwks_url, issuer.jwks) = (Some(usual), guessed);
+            found.jwks = guessed_seen;
+        }
+        Fact::Known(document) => {
+            issuer.jwks_url = Some(document.jwks_uri.clone());
+            (issuer.jwks, found.jwks) =
+                fetch.get(&document.jwks_uri, KEYS_LIMIT, Jwks::parse).await;
+        }
         // Without the document nobody said that the keys are there; only finding them tells anything.
-        _ => match guessed {
-            found @ Fact::Known(_) => (Some(usual), found),
-            _ => (None, Fact::NotCollected),
-        },
-    };
+        _ => {
+            if let known @ Fact::Known(_) = guessed {
+                (issuer.jwks_url, issuer.jwks) = (Some(usual), known);
+                found.jwks = guessed_seen;
+            }
+        }
+    }
     issuer.discovery = discovery;
-    issuer
+    found
 }
 
 /// Fetches a key set from an https URL, within `options.timeout`. The fact carries its own failure.
@@ -83,7 +131,7 @@ pub async fn jwks(url: &str, env: &Env, options: &Options) -> Fact<Jwks> {
         http,
         deadline: Instant::now() + options.timeout,
     };
-    fetch.get(url, KEYS_LIMIT, Jwks::parse).await
+    fetch.get(url, KEYS_LIMIT, Jwks::parse).await.0
 }
 
 fn client(env: &Env, options: &Options, provider: Provider) -> Result<Http, String> {
@@ -120,6 +168,18 @@ impl Fetch {
         url: &str,
         limit: usize,
         parse: impl Fn(&[u8]) -> Result<T, E>,
+    ) -> (Fact<T>, Seen) {
+        let mut seen = Seen::default();
+        let fact = self.look(url, limit, parse, &mut seen).await;
+        (fact, seen)
+    }
+
+    async fn look<T, E: ToString>(
+        &self,
+        url: &str,
+        limit: usize,
+        parse: impl Fn(&[u8]) -> Result<T, E>,
+        seen: &mut Seen,
     ) -> Fact<T> {
         match Url::parse(url) {
             Ok(url) if url.scheme() == "https" => {}
@@ -140,24 +200,36 @@ impl Fetch {
             match sent.await {
                 Err(_) => return Fact::TimedOut,
                 Ok(Err(trouble)) if trouble.transient && !last => {}
-                Ok(Err(trouble)) => return fact(trouble),
-                Ok(Ok(reply)) => match reply.status {
-                    200 => {
-                        return parse(&reply.body).map_or_else(
-                            |error| Fact::Invalid(describe(&reply.body, &error.to_string())),
-                            Fact::Known,
-                        );
+                Ok(Err(trouble)) => {
+                    seen.problem = Some(trouble.problem.clone());
+                    return fact(trouble);
+                }
+                Ok(Ok(reply)) => {
+                    let header = |name: &str| reply.header(name).map(str::to_owned);
+                    *seen = Seen {
+                        status: Some(reply.status),
+                        content_type: header("content-type"),
+                        cache_control: header("cache-control"),
+                        problem: None,
+                    };
+                    match reply.status {
+                        200 => {
+                            return parse(&reply.body).map_or_else(
+                                |error| Fact::Invalid(describe(&reply.body, &error.to_string())),
+                                Fact::Known,
+                            );
+                        }
+                        404 | 410 => return Fact::Absent,
+                        status @ (401 | 403) => return Fact::Denied(format!("status {status}")),
+                        status @ 500.. if last => {
+                            return Fact::Unreachable(format!("status {status}"));
+                        }
+                        500.. => {}
+                        status => {
+                            return Fact::Invalid(format!("status {status}, expected 200"));
+                        }
                     }
-                    404 | 410 => return Fact::Absent,
-                    status @ (401 | 403) => return Fact::Denied(format!("status {status}")),
-                    status @ 500.. if last => {
-                        return Fact::Unreachable(format!("status {status}"));
-                    }
-                    500.. => {}
-                    status => {
-                        return Fact::Invalid(format!("status {status}, expected 200"));
-                    }
-                },
+                }
             }
             tokio::time::sleep(PAUSE).await;
         }

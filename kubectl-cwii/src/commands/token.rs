@@ -279,7 +279,7 @@ fn provider_of(named: Option<Provider>, workload: &Workload) -> Result<Provider,
 }
 
 /// The keys of the cluster.
-async fn cluster_keys(cluster: &Cluster) -> GivenKeys {
+pub(crate) async fn cluster_keys(cluster: &Cluster) -> GivenKeys {
     let found = cluster.raw("/openid/v1/jwks").await;
     match workload::read(found, |bytes| {
         Jwks::parse(bytes).map_err(|error| error.to_string())
