@@ -11,6 +11,8 @@ mod cluster;
 mod commands;
 mod document;
 mod exit;
+mod facts;
+mod identity;
 mod manifest;
 mod problem;
 mod sources;

@@ -1,317 +1,304 @@
-//! What one pod or ServiceAccount asks clouds for, read from the cluster: the least that tells which audience, role or client
-//! its tokens are for. The finding of it is the doctor's own.
+//! A pod as it is or as a template makes it, with the objects whose annotations speak for it.
 
-use cwii_checks::{
-    doctor::{Facts, Mechanism, Object, Owner, Target, examine},
-    facts::Fact,
-};
 use cwii_contract::{
-    Provider,
-    names::default_audience,
-    types::{IssuerUrl, Subject},
+    Layer, ObjectRef, Pod, Scope,
+    pod::{OwnerReference, WorkloadKind},
+    scope::Keys,
 };
-use cwii_token::Discovery;
-use jiff::Timestamp;
-use secrecy::{ExposeSecret as _, SecretString};
+use serde::Deserialize as _;
 use serde_json::{Value, json};
 
 use crate::{
-    cluster::{
-        Cluster, Failure, Resource,
-        client::Mint,
-        fact,
-        resource::{NAMESPACE, POD, SERVICE_ACCOUNT},
-    },
+    cluster::{Cluster, Failure, Resource, resource},
+    manifest::Manifest,
     problem::Problem,
+    target::Named,
 };
 
-/// A ServiceAccount, and the pod of it that was asked about.
+/// A pod and what speaks for it.
+#[derive(Clone, Debug)]
 pub(crate) struct Workload {
-    /// Whose tokens.
-    pub(crate) subject: Subject,
-    /// Name and UID of the pod.
-    pub(crate) pod: Option<(String, String)>,
-    /// The ways to a cloud.
-    pub(crate) mechanisms: Vec<Mechanism>,
+    /// The kind that was asked about, `Deployment`.
+    pub(crate) kind: &'static Resource,
+    pub(crate) namespace: String,
+    pub(crate) name: String,
+    /// File and line, for manifests.
+    pub(crate) place: Option<String>,
+    /// The pod; made from the template unless it is one.
+    pub(crate) pod: Value,
+    /// The object itself.
+    pub(crate) object: Value,
+    /// What speaks for the pod, in order of precedence.
+    pub(crate) layers: Vec<Layer>,
+    /// What could not be read and might speak for it: the missing permission, or why there was no answer.
+    pub(crate) gaps: Vec<String>,
 }
 
 impl Workload {
-    /// A pod of a namespace.
-    pub(crate) async fn of_pod(
-        cluster: &Cluster,
-        namespace: &str,
-        name: &str,
-    ) -> Result<Self, Problem> {
-        let pod = cluster
-            .get(POD, namespace, name)
-            .await
-            .map_err(|failure| failure.into_problem(&format!("pod `{namespace}/{name}`")))?;
-        let account = pod
-            .pointer("/spec/serviceAccountName")
-            .and_then(Value::as_str)
-            .filter(|name| !name.is_empty())
-            .unwrap_or("default")
-            .to_owned();
-        let uid = pod
-            .pointer("/metadata/uid")
-            .and_then(Value::as_str)
-            .unwrap_or_default()
-            .to_owned();
-        let owners = owners(cluster, namespace, &pod).await;
-        let mut facts = facts("Pod", namespace, name);
-        facts.owners = owners;
-        facts.pod = Fact::Known(Object::new(pod));
-        let (subject, mechanisms) = looked_at(cluster, facts, namespace, &account, None).await?;
-        Ok(Self {
-            subject,
-            pod: Some((name.to_owned(), uid)),
-            mechanisms,
-        })
-    }
-
-    /// A ServiceAccount of a namespace. What pods alone can say (the label of Azure's webhook) is taken as said.
-    pub(crate) async fn of_service_account(
-        cluster: &Cluster,
-        namespace: &str,
-        name: &str,
-    ) -> Result<Self, Problem> {
-        let mut facts = facts("ServiceAccount", namespace, name);
-        facts.from_template = true;
-        facts.pod = Fact::Known(Object::new(json!({
-            "apiVersion": "v1",
-            "kind": "Pod",
-            "metadata": {
-                "name": name,
-                "namespace": namespace,
-                "labels": { "azure.workload.identity/use": "true" },
-            },
-            "spec": {
-                "serviceAccountName": name,
-                "containers": [{ "name": "main" }],
-            },
-        })));
-        let what = format!("service account `{namespace}/{name}`");
-        let (subject, mechanisms) = looked_at(cluster, facts, namespace, name, Some(&what)).await?;
-        Ok(Self {
-            subject,
-            pod: None,
-            mechanisms,
-        })
-    }
-
-    /// The first mechanism of a cloud that a token is exchanged for.
-    pub(crate) fn mechanism(&self, provider: Option<Provider>) -> Option<&Mechanism> {
-        let mut of_cloud = self
-            .mechanisms
-            .iter()
-            .filter(|mechanism| provider.is_none_or(|provider| mechanism.provider == provider));
-        of_cloud
-            .clone()
-            .find(|mechanism| mechanism.kind.presents_token())
-            .or_else(|| of_cloud.next())
-    }
-
-    /// The audience that a cloud's tokens are for, and where that is said.
+    /// A live object and what stands around it, in two rounds of requests.
     ///
     /// # Errors
     ///
-    /// Nobody says it, and there is no default.
-    pub(crate) fn audience(&self, provider: Provider) -> Result<(String, String), Problem> {
-        let given = self
-            .mechanism(Some(provider))
-            .and_then(|mechanism| mechanism.audience.as_ref());
-        match (given, default_audience(provider)) {
-            (Some(given), _) => {
-                let source = match &given.subject {
-                    Some(subject) => format!(
-                        "{} of {} {}",
-                        subject.pointer.as_deref().unwrap_or("annotation"),
-                        subject.kind,
-                        subject.name
-                    ),
-                    None => format!("the default of {}", provider.display_name()),
-                };
-                Ok((given.value.clone(), source))
-            }
-            (None, Some(default)) => Ok((
-                default.to_owned(),
-                format!("the default of {}", provider.display_name()),
-            )),
-            (None, None) => Err(Problem::new(format!(
-                "expected an audience for {}, found no annotation that names the provider",
-                provider.display_name()
-            ))
-            .help("annotate the service account, or request a token by its audience with")
-            .help(format!(
-                "  kubectl cwii token request --sa {} -n {} --audience AUDIENCE",
-                self.subject.service_account(),
-                self.subject.namespace()
-            ))),
-        }
-    }
-
-    /// Mints a token, bound to the pod where there is one.
-    pub(crate) async fn mint(
-        &self,
+    /// The object itself cannot be read or has no pods.
+    pub(crate) async fn read(
         cluster: &Cluster,
-        audience: &str,
-    ) -> Result<SecretString, Problem> {
-        let pod = self
-            .pod
-            .as_ref()
-            .map(|(name, uid)| (name.as_str(), uid.as_str()));
-        mint(cluster, &self.subject, &[audience.to_owned()], pod).await
-    }
-}
-
-/// Mints a short-lived token of a ServiceAccount.
-pub(crate) async fn mint(
-    cluster: &Cluster,
-    subject: &Subject,
-    audiences: &[String],
-    pod: Option<(&str, &str)>,
-) -> Result<SecretString, Problem> {
-    let minted = cluster
-        .mint(Mint {
-            namespace: subject.namespace(),
-            service_account: subject.service_account(),
-            audiences,
-            expiration_seconds: Some(SHORTEST_LIFETIME_SECONDS),
-            pod,
-        })
-        .await
-        .map_err(|failure| {
-            failure.into_problem(&format!(
-                "a token of service account `{}/{}`",
-                subject.namespace(),
-                subject.service_account()
-            ))
+        named: &Named,
+        namespace: &str,
+    ) -> Result<Self, Problem> {
+        let object = cluster.get(named.resource, namespace, &named.name).await;
+        let object = object.map_err(|failure| {
+            let what = if named.resource.namespaced {
+                format!("{named} in namespace {namespace}")
+            } else {
+                named.to_string()
+            };
+            failure.into_problem(&what)
         })?;
-    if minted.token.expose_secret().is_empty() {
-        return Err(Problem::new("the API server minted an empty token"));
+        let mut workload = Self::of(named.resource, &object, namespace, None)?;
+        workload.complete(Some(cluster), &[]).await;
+        Ok(workload)
     }
-    Ok(minted.token)
-}
 
-/// The cluster's discovery document.
-pub(crate) async fn discovery(cluster: &Cluster) -> Fact<Discovery> {
-    let found = cluster.raw("/.well-known/openid-configuration").await;
-    read(found, |bytes| {
-        Discovery::parse(bytes).map_err(|error| error.to_string())
-    })
-}
-
-/// The cluster's issuer.
-///
-/// # Errors
-///
-/// The API server did not say it, or it is none.
-pub(crate) async fn issuer(cluster: &Cluster) -> Result<IssuerUrl, Problem> {
-    match discovery(cluster).await {
-        Fact::Known(discovery) => discovery
-            .issuer
-            .parse()
-            .map_err(|error| Problem::new(format!("the cluster's issuer: {error}"))),
-        fact => Err(Problem::new(format!(
-            "the cluster's discovery document: {}",
-            crate::sources::describe(&fact)
-        ))
-        .help("name the issuer with --issuer")),
+    /// A manifest, as if it were applied to the cluster. Without a cluster nothing but the manifests is there.
+    ///
+    /// # Errors
+    ///
+    /// The object has no pods.
+    pub(crate) async fn of_manifest(
+        manifest: &Manifest,
+        kind: &'static Resource,
+        all: &[Manifest],
+        default_namespace: &str,
+        cluster: Option<&Cluster>,
+    ) -> Result<Self, Problem> {
+        let namespace = namespace_of(&manifest.object).unwrap_or(default_namespace);
+        let mut workload = Self::of(kind, &manifest.object, namespace, Some(manifest.place()))?;
+        workload.complete(cluster, all).await;
+        Ok(workload)
     }
-}
 
-/// What the API server sent, parsed, with its failure.
-pub(crate) fn read<T>(
-    found: Result<bytes::Bytes, Failure>,
-    parse: impl Fn(&[u8]) -> Result<T, String>,
-) -> Fact<T> {
-    match fact(found) {
-        Fact::Known(bytes) => parse(&bytes).map_or_else(Fact::Invalid, Fact::Known),
-        Fact::Absent => Fact::Absent,
-        Fact::Denied(text) => Fact::Denied(text),
-        Fact::Unreachable(text) => Fact::Unreachable(text),
-        Fact::TimedOut => Fact::TimedOut,
-        Fact::Invalid(text) => Fact::Invalid(text),
-        Fact::NotCollected => Fact::NotCollected,
-    }
-}
-
-fn facts(kind: &str, namespace: &str, name: &str) -> Facts {
-    Facts::new(
-        Target {
-            kind: kind.to_owned(),
+    fn of(
+        kind: &'static Resource,
+        object: &Value,
+        namespace: &str,
+        place: Option<String>,
+    ) -> Result<Self, Problem> {
+        let name = text(object, "/metadata/name")
+            .or_else(|| text(object, "/metadata/generateName"))
+            .unwrap_or_default()
+            .to_owned();
+        let pod = if kind == resource::POD {
+            object.clone()
+        } else {
+            from_template(kind, object, namespace, &name).ok_or_else(|| {
+                Problem::new(format!("{} `{name}` has no pod template", kind.singular))
+            })?
+        };
+        Ok(Self {
+            kind,
             namespace: namespace.to_owned(),
-            name: name.to_owned(),
-        },
-        Timestamp::now(),
+            name,
+            place,
+            pod,
+            object: object.clone(),
+            layers: Vec::new(),
+            gaps: Vec::new(),
+        })
+    }
+
+    /// Reads the objects that speak for the pod.
+    async fn complete(&mut self, cluster: Option<&Cluster>, manifests: &[Manifest]) {
+        let Ok(pod) = Pod::deserialize(&self.pod) else {
+            return;
+        };
+        self.layers.push(Layer {
+            object: pod.object(&self.namespace),
+            keys: pod.keys(),
+        });
+        let account = pod.service_account_name().to_owned();
+        let namespace = self.namespace.clone();
+        let of_namespace = |resource: &'static Resource, name: String| {
+            let namespace = namespace.clone();
+            async move { find(cluster, manifests, resource, &namespace, &name).await }
+        };
+        let (owners, service_account, own_namespace) = tokio::join!(
+            self.owners(cluster, manifests),
+            of_namespace(resource::SERVICE_ACCOUNT, account.clone()),
+            of_namespace(resource::NAMESPACE, self.namespace.clone()),
+        );
+        let (owners, gaps) = owners;
+        self.layers.extend(owners);
+        self.gaps.extend(gaps);
+        let mut add = |result: Result<Option<Value>, Failure>, object: ObjectRef| match result {
+            Ok(Some(value)) => self.layers.push(Layer {
+                object,
+                keys: keys(&value),
+            }),
+            Ok(None) => {}
+            Err(failure) => self.gaps.push(format!("{object}: {failure}")),
+        };
+        add(
+            service_account,
+            ObjectRef::service_account(&namespace, &account),
+        );
+        add(own_namespace, ObjectRef::namespace(&namespace));
+    }
+
+    /// The controllers whose annotations count, the nearest first.
+    async fn owners(
+        &self,
+        cluster: Option<&Cluster>,
+        manifests: &[Manifest],
+    ) -> (Vec<Layer>, Vec<String>) {
+        let (mut layers, mut gaps) = (Vec::new(), Vec::new());
+        let mut object = self.object.clone();
+        let mut kind = self.kind;
+        let mut name = self.name.clone();
+        // A Job that is not there yet gets these from its CronJob.
+        if kind == resource::CRON_JOB
+            && let Some(template) = object.pointer("/spec/jobTemplate")
+        {
+            layers.push(Layer {
+                object: ObjectRef::workload("Job", &self.namespace, &format!("{name}-*")),
+                keys: keys(template),
+            });
+        }
+        // ReplicaSet and Deployment, Job and CronJob: nothing that counts is longer.
+        for _ in 0..MAX_OWNERS {
+            let above = controller(&object);
+            if kind != resource::POD {
+                let speaks = kind != resource::REPLICA_SET
+                    || above
+                        .as_ref()
+                        .and_then(WorkloadKind::of)
+                        .is_none_or(|above| above != WorkloadKind::Deployment);
+                if speaks {
+                    layers.push(Layer {
+                        object: ObjectRef::workload(kind.kind, &self.namespace, &name),
+                        keys: keys(&object),
+                    });
+                }
+            }
+            let Some(above) = above.filter(|above| WorkloadKind::of(above).is_some()) else {
+                break;
+            };
+            let Some(resource) = Resource::of(&above.api_version, &above.kind) else {
+                break;
+            };
+            match find(cluster, manifests, resource, &self.namespace, &above.name).await {
+                Ok(Some(found)) => {
+                    (object, kind, name) = (found, resource, above.name.clone());
+                }
+                Ok(None) => break,
+                Err(failure) => {
+                    let owner = ObjectRef::workload(resource.kind, &self.namespace, &above.name);
+                    gaps.push(format!("{owner}: {failure}"));
+                    break;
+                }
+            }
+        }
+        (layers, gaps)
+    }
+
+    /// `shop/deployment/checkout`.
+    pub(crate) fn title(&self) -> String {
+        format!("{}/{}/{}", self.namespace, self.kind.singular, self.name)
+    }
+}
+
+/// An object of the manifests, else of the cluster. None: there is no such object.
+async fn find(
+    cluster: Option<&Cluster>,
+    manifests: &[Manifest],
+    resource: &'static Resource,
+    namespace: &str,
+    name: &str,
+) -> Result<Option<Value>, Failure> {
+    let given = manifests
+        .iter()
+        .map(|manifest| &manifest.object)
+        .find(|object| {
+            let is_kind = text(object, "/apiVersion")
+                .zip(text(object, "/kind"))
+                .and_then(|(version, kind)| Resource::of(version, kind))
+                .is_some_and(|kind| kind == resource);
+            is_kind
+                && text(object, "/metadata/name") == Some(name)
+                && (!resource.namespaced || namespace_of(object).is_none_or(|n| n == namespace))
+        });
+    if let Some(given) = given {
+        return Ok(Some(given.clone()));
+    }
+    let Some(cluster) = cluster else {
+        return Ok(None);
+    };
+    match cluster.get_metadata(resource, namespace, name).await {
+        Ok(object) => Ok(Some(object)),
+        Err(Failure::Absent) => Ok(None),
+        Err(failure) => Err(failure),
+    }
+}
+
+/// The pod that a template makes.
+fn from_template(kind: &Resource, object: &Value, namespace: &str, name: &str) -> Option<Value> {
+    let pointer = if kind == resource::CRON_JOB {
+        "/spec/jobTemplate/spec/template"
+    } else {
+        "/spec/template"
+    };
+    let template = object.pointer(pointer)?;
+    let mut metadata = template
+        .get("metadata")
+        .filter(|metadata| metadata.is_object())
+        .cloned()
+        .unwrap_or_else(|| json!({}));
+    metadata["namespace"] = namespace.into();
+    metadata["generateName"] = format!("{name}-").into();
+    Some(json!({
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": metadata,
+        "spec": template.get("spec").cloned().unwrap_or_else(|| json!({})),
+    }))
+}
+
+fn controller(object: &Value) -> Option<OwnerReference> {
+    object
+        .pointer("/metadata/ownerReferences")?
+        .as_array()?
+        .iter()
+        .find(|reference| reference["controller"] == true)
+        .and_then(|reference| OwnerReference::deserialize(reference).ok())
+}
+
+fn keys(object: &Value) -> Keys {
+    let annotations = object
+        .pointer("/metadata/annotations")
+        .and_then(Value::as_object);
+    Keys::from_annotations(
+        annotations
+            .into_iter()
+            .flatten()
+            .filter_map(|(key, value)| Some((key.as_str(), value.as_str()?))),
     )
 }
 
-/// `required` names the ServiceAccount where nothing can be said without it.
-async fn looked_at(
-    cluster: &Cluster,
-    mut facts: Facts,
-    namespace: &str,
-    account: &str,
-    required: Option<&str>,
-) -> Result<(Subject, Vec<Mechanism>), Problem> {
-    let subject = format!("system:serviceaccount:{namespace}:{account}")
-        .parse()
-        .map_err(|error| Problem::new(format!("{error}")))?;
-    let (service_account, of_namespace) = tokio::join!(
-        cluster.get(SERVICE_ACCOUNT, namespace, account),
-        cluster.get(NAMESPACE, namespace, namespace),
-    );
-    if let (Some(what), Err(failure)) = (required, &service_account) {
-        return Err(failure.clone().into_problem(what));
-    }
-    facts.service_account = fact(service_account.map(Object::new));
-    facts.namespace = fact(of_namespace.map(Object::new));
-    Ok((subject, examine(&facts).mechanisms))
+fn namespace_of(object: &Value) -> Option<&str> {
+    text(object, "/metadata/namespace").filter(|namespace| !namespace.is_empty())
 }
 
-/// The controllers above a pod, the nearest first.
-async fn owners(cluster: &Cluster, namespace: &str, pod: &Value) -> Vec<Owner> {
-    let mut owners = Vec::new();
-    let mut next = controller(pod);
-    while let Some((api_version, kind, name)) = next.take() {
-        let object = match Resource::of(&api_version, &kind) {
-            Some(resource) => fact(cluster.get(resource, namespace, &name).await),
-            None => Fact::NotCollected,
-        };
-        if let Fact::Known(object) = &object
-            && owners.len() < MAX_OWNERS
-        {
-            next = controller(object);
-        }
-        let object = match object {
-            Fact::Known(object) => Fact::Known(Object::new(object)),
-            Fact::Absent => Fact::Absent,
-            Fact::Denied(text) => Fact::Denied(text),
-            Fact::TimedOut => Fact::TimedOut,
-            Fact::Unreachable(text) | Fact::Invalid(text) => Fact::Unreachable(text),
-            Fact::NotCollected => Fact::NotCollected,
-        };
-        owners.push(Owner {
-            api_version,
-            kind,
-            name,
-            object,
-        });
-    }
-    owners
+fn text<'v>(object: &'v Value, pointer: &str) -> Option<&'v str> {
+    object.pointer(pointer)?.as_str()
 }
 
-fn controller(object: &Value) -> Option<(String, String, String)> {
-    let references = object.pointer("/metadata/ownerReferences")?.as_array()?;
-    let controller = references
-        .iter()
-        .find(|reference| reference.get("controller").and_then(Value::as_bool) == Some(true))?;
-    let text = |name: &str| controller.get(name)?.as_str().map(str::to_owned);
-    Some((text("apiVersion")?, text("kind")?, text("name")?))
-}
-
-/// The least that the TokenRequest API takes.
-const SHORTEST_LIFETIME_SECONDS: u64 = 600;
-/// A pod, a ReplicaSet, a Deployment, and what an operator may have put above.
 const MAX_OWNERS: usize = 4;
+
+/// What an object is for a pod, for people.
+pub(crate) fn scope_of(scope: Scope) -> &'static str {
+    match scope {
+        Scope::Pod => "pod",
+        Scope::Workload => "workload",
+        Scope::ServiceAccount => "service account",
+        Scope::Namespace => "namespace",
+    }
+}

@@ -6,7 +6,9 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use cwii_checks::facts::{Cause, Fact, Issuer, TransportProblem, TransportProblemKind};
+use cwii_checks::facts::{
+    Cause, DocumentAnswer, Fact, Issuer, IssuerSeen, TransportProblem, TransportProblemKind,
+};
 use cwii_contract::{
     Provider,
     types::{IssuerUrl, shorten},
@@ -18,7 +20,7 @@ use url::Url;
 
 use crate::{
     Env, Options,
-    http::{DOCUMENT_LIMIT, Http, KEYS_LIMIT, Proxies, Reach, Roots, Trouble},
+    http::{DOCUMENT_LIMIT, Http, KEYS_LIMIT, Proxies, Reach, Reply, Roots, Trouble},
 };
 
 /// Fetches discovery document and keys of an issuer, within `options.timeout`.
@@ -26,59 +28,19 @@ use crate::{
 /// It never fails otherwise: each fact carries its own failure. Certificates and proxies are those of the provider's
 /// exchange.
 pub async fn issuer(issuer_url: &str, env: &Env, options: &Options, provider: Provider) -> Issuer {
-    published_issuer(issuer_url, env, options, provider)
-        .await
-        .issuer
-}
-
-/// An issuer as it was seen, and how its two answers came.
-#[derive(Clone, Debug)]
-pub struct PublishedIssuer {
-    /// What was found.
-    pub issuer: Issuer,
-    /// How the answer for the discovery document came.
-    pub discovery: Seen,
-    /// How the answer for the keys came; nothing in it where none was asked for.
-    pub jwks: Seen,
-}
-
-/// How an answer came, or why none did.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct Seen {
-    /// HTTP status.
-    pub status: Option<u16>,
-    /// `Content-Type`.
-    pub content_type: Option<String>,
-    /// `Cache-Control`.
-    pub cache_control: Option<String>,
-    /// Why there was no answer: the name, the connection, the certificate.
-    pub problem: Option<TransportProblem>,
-}
-
-/// The same as [`issuer()`], with how the answers came.
-pub async fn published_issuer(
-    issuer_url: &str,
-    env: &Env,
-    options: &Options,
-    provider: Provider,
-) -> PublishedIssuer {
-    let mut found = PublishedIssuer {
-        issuer: Issuer {
-            url: issuer_url.to_owned(),
-            discovery_url: String::new(),
-            discovery: Fact::NotCollected,
-            jwks_url: None,
-            jwks: Fact::NotCollected,
-        },
-        discovery: Seen::default(),
-        jwks: Seen::default(),
+    let mut issuer = Issuer {
+        url: issuer_url.to_owned(),
+        discovery_url: String::new(),
+        discovery: Fact::NotCollected,
+        jwks_url: None,
+        jwks: Fact::NotCollected,
+        seen: IssuerSeen::default(),
     };
-    let issuer = &mut found.issuer;
     let parsed: IssuerUrl = match issuer_url.parse() {
         Ok(parsed) => parsed,
         Err(error) => {
             issuer.discovery = Fact::Invalid(error.to_string());
-            return found;
+            return issuer;
         }
     };
     issuer.discovery_url = parsed.discovery_url();
@@ -86,7 +48,7 @@ pub async fn published_issuer(
         Ok(http) => http,
         Err(problem) => {
             issuer.discovery = Fact::Unreachable(problem);
-            return found;
+            return issuer;
         }
     };
     let fetch = Fetch {
@@ -94,31 +56,29 @@ pub async fn published_issuer(
         deadline: Instant::now() + options.timeout,
     };
     let usual = format!("{}/openid/v1/jwks", issuer_url.trim_end_matches('/'));
-    let ((discovery, discovery_seen), (guessed, guessed_seen)) = tokio::join!(
+    let (discovery, guessed) = tokio::join!(
         fetch.get(&issuer.discovery_url, DOCUMENT_LIMIT, Discovery::parse),
         fetch.get(&usual, KEYS_LIMIT, Jwks::parse),
     );
-    found.discovery = discovery_seen;
-    match &discovery {
-        Fact::Known(document) if same(&document.jwks_uri, &usual) => {
-            (issuer.jwks_url, issuer.jwks) = (Some(usual), guessed);
-            found.jwks = guessed_seen;
-        }
-        Fact::Known(document) => {
-            issuer.jwks_url = Some(document.jwks_uri.clone());
-            (issuer.jwks, found.jwks) =
-                fetch.get(&document.jwks_uri, KEYS_LIMIT, Jwks::parse).await;
-        }
+    let jwks = match &discovery.fact {
+        Fact::Known(document) if same(&document.jwks_uri, &usual) => Some((usual, guessed)),
+        Fact::Known(document) => Some((
+            document.jwks_uri.clone(),
+            fetch.get(&document.jwks_uri, KEYS_LIMIT, Jwks::parse).await,
+        )),
         // Without the document nobody said that the keys are there; only finding them tells anything.
-        _ => {
-            if let known @ Fact::Known(_) = guessed {
-                (issuer.jwks_url, issuer.jwks) = (Some(usual), known);
-                found.jwks = guessed_seen;
-            }
-        }
+        _ => matches!(guessed.fact, Fact::Known(_)).then_some((usual, guessed)),
+    };
+    if let Some((url, jwks)) = jwks {
+        issuer.jwks_url = Some(url);
+        issuer.jwks = jwks.fact;
+        issuer.seen.jwks = jwks.answer;
+        issuer.seen.jwks_trouble = jwks.trouble;
     }
-    issuer.discovery = discovery;
-    found
+    issuer.discovery = discovery.fact;
+    issuer.seen.discovery = discovery.answer;
+    issuer.seen.trouble = discovery.trouble;
+    issuer
 }
 
 /// Fetches a key set from an https URL, within `options.timeout`. The fact carries its own failure.
@@ -131,7 +91,7 @@ pub async fn jwks(url: &str, env: &Env, options: &Options) -> Fact<Jwks> {
         http,
         deadline: Instant::now() + options.timeout,
     };
-    fetch.get(url, KEYS_LIMIT, Jwks::parse).await.0
+    fetch.get(url, KEYS_LIMIT, Jwks::parse).await.fact
 }
 
 fn client(env: &Env, options: &Options, provider: Provider) -> Result<Http, String> {
@@ -162,29 +122,35 @@ struct Fetch {
     deadline: Instant,
 }
 
+/// A document, and how its answer came, or why none did.
+struct Fetched<T> {
+    fact: Fact<T>,
+    answer: Option<DocumentAnswer>,
+    trouble: Option<TransportProblem>,
+}
+
+impl<T> Fetched<T> {
+    fn nothing(fact: Fact<T>) -> Self {
+        Self {
+            fact,
+            answer: None,
+            trouble: None,
+        }
+    }
+}
+
 impl Fetch {
     async fn get<T, E: ToString>(
         &self,
         url: &str,
         limit: usize,
         parse: impl Fn(&[u8]) -> Result<T, E>,
-    ) -> (Fact<T>, Seen) {
-        let mut seen = Seen::default();
-        let fact = self.look(url, limit, parse, &mut seen).await;
-        (fact, seen)
-    }
-
-    async fn look<T, E: ToString>(
-        &self,
-        url: &str,
-        limit: usize,
-        parse: impl Fn(&[u8]) -> Result<T, E>,
-        seen: &mut Seen,
-    ) -> Fact<T> {
+    ) -> Fetched<T> {
+        let invalid = |text: String| Fetched::nothing(Fact::Invalid(text));
         match Url::parse(url) {
             Ok(url) if url.scheme() == "https" => {}
-            Ok(_) => return Fact::Invalid(format!("`{}` is not an https URL", shorten(url))),
-            Err(error) => return Fact::Invalid(format!("`{}` is no URL: {error}", shorten(url))),
+            Ok(_) => return invalid(format!("`{}` is not an https URL", shorten(url))),
+            Err(error) => return invalid(format!("`{}` is no URL: {error}", shorten(url))),
         }
         for last in [false, true] {
             let request = http::Request::get(url)
@@ -193,47 +159,53 @@ impl Fetch {
             let request = match request {
                 Ok(request) => request,
                 Err(error) => {
-                    return Fact::Invalid(format!("`{}` is no URL: {error}", shorten(url)));
+                    return invalid(format!("`{}` is no URL: {error}", shorten(url)));
                 }
             };
             let sent = timeout_at(self.deadline, self.http.send(request, limit));
             match sent.await {
-                Err(_) => return Fact::TimedOut,
+                Err(_) => break,
                 Ok(Err(trouble)) if trouble.transient && !last => {}
                 Ok(Err(trouble)) => {
-                    seen.problem = Some(trouble.problem.clone());
-                    return fact(trouble);
-                }
-                Ok(Ok(reply)) => {
-                    let header = |name: &str| reply.header(name).map(str::to_owned);
-                    *seen = Seen {
-                        status: Some(reply.status),
-                        content_type: header("content-type"),
-                        cache_control: header("cache-control"),
-                        problem: None,
+                    return Fetched {
+                        trouble: Some(trouble.problem.clone()),
+                        ..Fetched::nothing(fact(trouble))
                     };
-                    match reply.status {
-                        200 => {
-                            return parse(&reply.body).map_or_else(
-                                |error| Fact::Invalid(describe(&reply.body, &error.to_string())),
-                                Fact::Known,
-                            );
-                        }
-                        404 | 410 => return Fact::Absent,
-                        status @ (401 | 403) => return Fact::Denied(format!("status {status}")),
-                        status @ 500.. if last => {
-                            return Fact::Unreachable(format!("status {status}"));
-                        }
-                        500.. => {}
-                        status => {
-                            return Fact::Invalid(format!("status {status}, expected 200"));
-                        }
-                    }
+                }
+                Ok(Ok(reply)) if reply.status >= 500 && !last => {}
+                Ok(Ok(reply)) => {
+                    let fact = match reply.status {
+                        200 => parse(&reply.body).map_or_else(
+                            |error| Fact::Invalid(describe(&reply.body, &error.to_string())),
+                            Fact::Known,
+                        ),
+                        404 | 410 => Fact::Absent,
+                        status @ (401 | 403) => Fact::Denied(format!("status {status}")),
+                        status @ 500.. => Fact::Unreachable(format!("status {status}")),
+                        status => Fact::Invalid(format!("status {status}, expected 200")),
+                    };
+                    return Fetched {
+                        answer: Some(answer(&reply)),
+                        ..Fetched::nothing(fact)
+                    };
                 }
             }
             tokio::time::sleep(PAUSE).await;
         }
-        Fact::TimedOut
+        Fetched::nothing(Fact::TimedOut)
+    }
+}
+
+fn answer(reply: &Reply) -> DocumentAnswer {
+    let header = |name: &str| reply.header(name).map(str::to_owned);
+    DocumentAnswer {
+        status: reply.status,
+        content_type: header("content-type"),
+        cache_control: header("cache-control"),
+        location: header("location"),
+        bytes: reply.body.len() as u64,
+        from_api_server: reply.header("x-kubernetes-pf-flowschema-uid").is_some()
+            || reply.header("audit-id").is_some(),
     }
 }
 

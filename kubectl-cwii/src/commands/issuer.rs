@@ -2,9 +2,10 @@
 
 use clap::{Args, Subcommand, ValueHint};
 use cwii_agent::output::printable;
-use cwii_checks::facts::{Fact, TransportProblem, TransportProblemKind};
+use cwii_checks::facts::{
+    DocumentAnswer, Fact, Issuer as PublishedIssuer, TransportProblem, TransportProblemKind,
+};
 use cwii_contract::{Provider, types::IssuerUrl};
-use cwii_exchange::{PublishedIssuer, Seen};
 use cwii_token::{
     Discovery, DiscoveryFlaw, Jwk, Jwks, JwksFlawKind, private_host, text::first_difference,
 };
@@ -17,10 +18,10 @@ use crate::{
     commands::Context,
     document,
     exit::ExitStatus,
+    identity,
     problem::Problem,
     sources,
     terminal::{Terminal, Tone},
-    workload,
 };
 
 /// Check the issuer of the cluster's tokens as clouds see it.
@@ -63,7 +64,9 @@ pub(crate) async fn run(arguments: &Issuer, context: &mut Context) -> anyhow::Re
         Some(url) => (url.clone(), None),
         None => {
             let cluster = context.connect().await?;
-            context.terminal.progress("asking the cluster for its issuer");
+            context
+                .terminal
+                .progress("asking the cluster for its issuer");
             let inside = Inside::of(&cluster).await;
             match &inside.discovery {
                 Fact::Known(discovery) => (discovery.issuer.clone(), Some(inside)),
@@ -83,7 +86,7 @@ pub(crate) async fn run(arguments: &Issuer, context: &mut Context) -> anyhow::Re
     let options = sources::options(context.globals.request_timeout);
     let environment = sources::environment();
     let published = tokio::select! {
-        published = cwii_exchange::published_issuer(&url, &environment, &options, Provider::Az) => published,
+        published = cwii_exchange::issuer(&url, &environment, &options, Provider::Az) => published,
         reason = context.stop.wait() => return Ok(reason.into()),
     };
     let report = Report::new(&url, inside.as_ref(), &published);
@@ -105,10 +108,10 @@ struct Inside {
 impl Inside {
     async fn of(cluster: &Cluster) -> Self {
         let (discovery, jwks) =
-            tokio::join!(workload::discovery(cluster), cluster.raw("/openid/v1/jwks"));
+            tokio::join!(identity::discovery(cluster), cluster.raw("/openid/v1/jwks"));
         Self {
             discovery,
-            jwks: workload::read(jwks, |bytes| {
+            jwks: identity::read(jwks, |bytes| {
                 Jwks::parse(bytes).map_err(|error| error.to_string())
             }),
         }
@@ -158,8 +161,8 @@ impl Report {
     fn new(url: &str, inside: Option<&Inside>, published: &PublishedIssuer) -> Self {
         let mut report = Self {
             issuer: url.to_owned(),
-            discovery_url: published.issuer.discovery_url.clone(),
-            jwks_url: published.issuer.jwks_url.clone(),
+            discovery_url: published.discovery_url.clone(),
+            jwks_url: published.jwks_url.clone(),
             rows: Vec::new(),
             keys: Vec::new(),
         };
@@ -186,7 +189,10 @@ impl Report {
             .as_ref()
             .ok()
             .and_then(|url| url.host_str().map(str::to_owned));
-        match host.as_deref().and_then(|host| Some((host, private_host(host)?))) {
+        match host
+            .as_deref()
+            .and_then(|host| Some((host, private_host(host)?)))
+        {
             Some((host, reason)) => self.row(
                 "ISS01",
                 Status::Fail,
@@ -215,19 +221,19 @@ impl Report {
 
     /// ISS05, ISS07 and ISS08: whether anything answers, to anybody, with a certificate that is trusted.
     fn reachability(&mut self, published: &PublishedIssuer) {
-        let problem = published
-            .discovery
-            .problem
-            .as_ref()
-            .or(published.jwks.problem.as_ref());
-        let answered = published.discovery.status.is_some() || published.jwks.status.is_some();
+        let seen = &published.seen;
+        let problem = seen.trouble.as_ref().or(seen.jwks_trouble.as_ref());
+        let answered = seen.discovery.is_some() || seen.jwks.is_some();
         match problem {
             Some(problem) if is_of_certificate(problem) => {
                 self.row("ISS05", Status::Pass, format!("`{}` answers", problem.host));
                 self.row(
                     "ISS08",
                     Status::Fail,
-                    format!("the certificate of `{}` is not trusted: {}", problem.host, problem.detail),
+                    format!(
+                        "the certificate of `{}` is not trusted: {}",
+                        problem.host, problem.detail
+                    ),
                 );
             }
             Some(problem) if is_of_connection(problem) => {
@@ -243,12 +249,16 @@ impl Report {
                 );
             }
             _ if answered || problem.is_some() => {
-                self.row("ISS05", Status::Pass, "the name resolves and the host answers");
+                self.row(
+                    "ISS05",
+                    Status::Pass,
+                    "the name resolves and the host answers",
+                );
                 self.row("ISS08", Status::Pass, "the certificate is trusted here");
             }
             _ => {
-                let why = sources::describe(&published.issuer.discovery);
-                let status = if matches!(published.issuer.discovery, Fact::Invalid(_)) {
+                let why = sources::describe(&published.discovery);
+                let status = if matches!(published.discovery, Fact::Invalid(_)) {
                     Status::Unknown
                 } else {
                     Status::Fail
@@ -257,7 +267,7 @@ impl Report {
                 self.row("ISS08", Status::Unknown, "no certificate was seen");
             }
         }
-        match (&published.issuer.discovery, &published.issuer.jwks) {
+        match (&published.discovery, &published.jwks) {
             (Fact::Denied(text), _) => self.row(
                 "ISS07",
                 Status::Fail,
@@ -269,7 +279,11 @@ impl Report {
                 format!("the keys are not for everybody: {text}"),
             ),
             (Fact::Known(_), _) => {
-                self.row("ISS07", Status::Pass, "the documents are served to everybody");
+                self.row(
+                    "ISS07",
+                    Status::Pass,
+                    "the documents are served to everybody",
+                );
             }
             _ => self.row("ISS07", Status::Unknown, "no document was served"),
         }
@@ -277,14 +291,13 @@ impl Report {
 
     /// ISS03, ISS06 and ISS09: the discovery document.
     fn documents(&mut self, url: &str, published: &PublishedIssuer) {
-        let issuer = &published.issuer;
+        let issuer = published;
         let Fact::Known(discovery) = &issuer.discovery else {
-            let blocked = published.discovery.problem.is_some()
-                && published
-                    .discovery
-                    .problem
-                    .as_ref()
-                    .is_some_and(|p| is_of_connection(p) || is_of_certificate(p));
+            let blocked = published
+                .seen
+                .trouble
+                .as_ref()
+                .is_some_and(|p| is_of_connection(p) || is_of_certificate(p));
             let why = sources::describe(&issuer.discovery);
             match &issuer.discovery {
                 Fact::Absent | Fact::Invalid(_) if !blocked => self.row(
@@ -298,7 +311,11 @@ impl Report {
                     format!("no discovery document to look at: {why}"),
                 ),
             }
-            self.row("ISS03", Status::Unknown, "no discovery document to compare with");
+            self.row(
+                "ISS03",
+                Status::Unknown,
+                "no discovery document to compare with",
+            );
             return;
         };
         match first_difference(&discovery.issuer, url) {
@@ -334,14 +351,18 @@ impl Report {
             self.row("ISS06", Status::Fail, flaw);
         }
         let headers: Vec<String> = [
-            ("discovery document", &published.discovery),
-            ("key set", &published.jwks),
+            ("discovery document", &published.seen.discovery),
+            ("key set", &published.seen.jwks),
         ]
         .into_iter()
-        .filter_map(|(what, seen)| odd_headers(what, seen))
+        .filter_map(|(what, answer)| odd_headers(what, answer.as_ref()?))
         .collect();
         if headers.is_empty() {
-            self.row("ISS09", Status::Pass, "content types and caching are as they should be");
+            self.row(
+                "ISS09",
+                Status::Pass,
+                "content types and caching are as they should be",
+            );
         }
         for header in headers {
             self.row("ISS09", Status::Warn, header);
@@ -350,7 +371,7 @@ impl Report {
 
     /// ISS10, ISS12 and ISS14: the keys.
     fn keys(&mut self, inside: Option<&Inside>, published: &PublishedIssuer) {
-        let outside = match &published.issuer.jwks {
+        let outside = match &published.jwks {
             Fact::Known(jwks) => Some(jwks),
             _ => None,
         };
@@ -365,7 +386,11 @@ impl Report {
             Some(jwks) => {
                 let flaws = jwks.hygiene();
                 if flaws.is_empty() {
-                    self.row("ISS14", Status::Pass, format!("{} published keys are sound", jwks.keys.len()));
+                    self.row(
+                        "ISS14",
+                        Status::Pass,
+                        format!("{} published keys are sound", jwks.keys.len()),
+                    );
                 }
                 for flaw in flaws {
                     // This one matters for keys that are uploaded to Google, and for nothing else.
@@ -389,8 +414,16 @@ impl Report {
                 self.row("ISS12", Status::Unknown, why);
             }
             (_, _, None) => {
-                self.row("ISS10", Status::Unknown, "no published keys to compare with");
-                self.row("ISS12", Status::Unknown, "no published keys to compare with");
+                self.row(
+                    "ISS10",
+                    Status::Unknown,
+                    "no published keys to compare with",
+                );
+                self.row(
+                    "ISS12",
+                    Status::Unknown,
+                    "no published keys to compare with",
+                );
             }
             (_, Some(_), Some(_)) => {
                 let missing: Vec<String> = self
@@ -404,8 +437,16 @@ impl Report {
                     .iter()
                     .any(|key| key.in_cluster == Some(true) && key.published == Some(true));
                 if missing.is_empty() {
-                    self.row("ISS10", Status::Pass, "every key of the cluster is published");
-                    self.row("ISS12", Status::Pass, "every key of the cluster is published");
+                    self.row(
+                        "ISS10",
+                        Status::Pass,
+                        "every key of the cluster is published",
+                    );
+                    self.row(
+                        "ISS12",
+                        Status::Pass,
+                        "every key of the cluster is published",
+                    );
                 } else if any {
                     self.row(
                         "ISS10",
@@ -415,7 +456,10 @@ impl Report {
                     self.row(
                         "ISS12",
                         Status::Warn,
-                        format!("keys of the cluster that are not published: {}", missing.join(", ")),
+                        format!(
+                            "keys of the cluster that are not published: {}",
+                            missing.join(", ")
+                        ),
                     );
                 } else {
                     self.row(
@@ -467,7 +511,10 @@ impl Report {
             printable(&self.issuer)
         );
         if !self.discovery_url.is_empty() {
-            out.push_str(&format!("  discovery  {}\n", printable(&self.discovery_url)));
+            out.push_str(&format!(
+                "  discovery  {}\n",
+                printable(&self.discovery_url)
+            ));
         }
         if let Some(url) = &self.jwks_url {
             out.push_str(&format!("  keys       {}\n", printable(url)));
@@ -527,7 +574,11 @@ fn compared(cluster: Option<&Jwks>, published: Option<&Jwks>) -> Vec<Key> {
         jwks.map(|jwks| jwks.keys.iter().any(|other| is_same(other, key)))
     };
     let mut seen: Vec<&Jwk> = Vec::new();
-    for key in cluster.into_iter().chain(published).flat_map(|jwks| &jwks.keys) {
+    for key in cluster
+        .into_iter()
+        .chain(published)
+        .flat_map(|jwks| &jwks.keys)
+    {
         if !seen.iter().any(|known| is_same(known, key)) {
             seen.push(key);
         }
@@ -544,9 +595,8 @@ fn compared(cluster: Option<&Jwks>, published: Option<&Jwks>) -> Vec<Key> {
 }
 
 fn is_same(one: &Jwk, other: &Jwk) -> bool {
-    let material = |key: &Jwk| {
-        ["n", "e", "crv", "x", "y"].map(|name| key.members.get(name).cloned())
-    };
+    let material =
+        |key: &Jwk| ["n", "e", "crv", "x", "y"].map(|name| key.members.get(name).cloned());
     one.kid == other.kid && one.kty == other.kty && material(one) == material(other)
 }
 
@@ -581,8 +631,8 @@ fn unreachable_words(problem: &TransportProblem) -> String {
 }
 
 /// What is odd about the headers of an answer.
-fn odd_headers(what: &str, seen: &Seen) -> Option<String> {
-    if seen.status != Some(200) {
+fn odd_headers(what: &str, seen: &DocumentAnswer) -> Option<String> {
+    if seen.status != 200 {
         return None;
     }
     match seen.content_type.as_deref() {

@@ -31,10 +31,10 @@ use crate::{
     },
     document,
     exit::ExitStatus,
+    identity::{self, Identity},
     problem::Problem,
     sources::{self, GivenKeys, GivenToken},
     terminal::{Terminal, Tone},
-    workload::{self, Workload},
 };
 
 /// Read or request service account tokens, and compare them with what the cloud expects.
@@ -151,10 +151,10 @@ async fn decode(arguments: &TokenDecode, context: &mut Context) -> anyhow::Resul
         (_, Some(cluster)) if minted => {
             let namespace = cluster.access().namespace.clone();
             let workload = match (&arguments.pod, &arguments.sa) {
-                (Some(pod), _) => Workload::of_pod(cluster, &namespace, pod).await?,
+                (Some(pod), _) => Identity::of_pod(cluster, &namespace, pod).await?,
                 (None, sa) => {
                     let sa = sa.as_deref().unwrap_or("default");
-                    Workload::of_service_account(cluster, &namespace, sa).await?
+                    Identity::of_service_account(cluster, &namespace, sa).await?
                 }
             };
             let provider = provider_of(arguments.provider, &workload)?;
@@ -164,7 +164,7 @@ async fn decode(arguments: &TokenDecode, context: &mut Context) -> anyhow::Resul
                 workload.subject.to_string(),
                 "the service account".to_owned(),
             ));
-            if let Fact::Known(discovery) = workload::discovery(cluster).await {
+            if let Fact::Known(discovery) = identity::discovery(cluster).await {
                 expected.issuer = Some((
                     discovery.issuer,
                     "the cluster's discovery document".to_owned(),
@@ -228,7 +228,7 @@ async fn request(arguments: &TokenRequest, context: &mut Context) -> anyhow::Res
     let subject: Subject = format!("system:serviceaccount:{namespace}:{}", arguments.sa)
         .parse()
         .map_err(|error| Problem::new(format!("{error}")))?;
-    let token = workload::mint(&cluster, &subject, &arguments.audience, None).await?;
+    let token = identity::mint(&cluster, &subject, &arguments.audience, None).await?;
     let given = sources::from_text(token.expose_secret(), "minted".to_owned());
     let expected = Expected {
         subject: Some((subject.to_string(), "the service account".to_owned())),
@@ -251,7 +251,7 @@ async fn request(arguments: &TokenRequest, context: &mut Context) -> anyhow::Res
 }
 
 /// The cloud that was named, or the only one that the workload asks.
-fn provider_of(named: Option<Provider>, workload: &Workload) -> Result<Provider, Problem> {
+fn provider_of(named: Option<Provider>, workload: &Identity) -> Result<Provider, Problem> {
     if let Some(provider) = named {
         return Ok(provider);
     }
@@ -281,7 +281,7 @@ fn provider_of(named: Option<Provider>, workload: &Workload) -> Result<Provider,
 /// The keys of the cluster.
 pub(crate) async fn cluster_keys(cluster: &Cluster) -> GivenKeys {
     let found = cluster.raw("/openid/v1/jwks").await;
-    match workload::read(found, |bytes| {
+    match identity::read(found, |bytes| {
         Jwks::parse(bytes).map_err(|error| error.to_string())
     }) {
         Fact::Known(jwks) => GivenKeys::Known(jwks, "the cluster".to_owned()),

@@ -29,10 +29,10 @@ use crate::{
     commands::{Context, token},
     document,
     exit::ExitStatus,
+    identity::{self, Identity},
     problem::Problem,
     sources::{self, GivenKeys},
     terminal::{Terminal, Tone},
-    workload::{self, Workload},
 };
 
 /// Decide as the cloud does whether it would accept a token, and say what the cloud should be told.
@@ -275,7 +275,7 @@ async fn check(arguments: &TrustCheck, context: &mut Context) -> anyhow::Result<
             let cluster = context.connect().await?;
             let namespace = cluster.access().namespace.clone();
             let account = arguments.sa.as_deref().unwrap_or("default");
-            let workload = Workload::of_service_account(&cluster, &namespace, account).await?;
+            let workload = Identity::of_service_account(&cluster, &namespace, account).await?;
             let cloud = match provider {
                 Some(provider) => provider,
                 None => cloud_of(&workload, &library)?,
@@ -336,7 +336,7 @@ async fn check(arguments: &TrustCheck, context: &mut Context) -> anyhow::Result<
 }
 
 /// The cloud that the documents are of, or the only one that the workload asks.
-fn cloud_of(workload: &Workload, library: &Library) -> Result<Provider, Problem> {
+fn cloud_of(workload: &Identity, library: &Library) -> Result<Provider, Problem> {
     let asked: Vec<Provider> = Provider::ALL
         .into_iter()
         .filter(|provider| workload.mechanism(Some(*provider)).is_some())
@@ -518,7 +518,7 @@ async fn suggest(arguments: &TrustSuggest, context: &mut Context) -> anyhow::Res
         .parse()
         .map_err(|error| Problem::new(format!("{error}")))?;
     if let Some(cluster) = &cluster {
-        let workload = Workload::of_service_account(cluster, &namespace, &arguments.sa).await?;
+        let workload = Identity::of_service_account(cluster, &namespace, &arguments.sa).await?;
         let mechanism = workload.mechanism(Some(arguments.provider));
         told.whom.complete(mechanism);
         if told.audience.is_none() {
@@ -527,7 +527,7 @@ async fn suggest(arguments: &TrustSuggest, context: &mut Context) -> anyhow::Res
                 .map(|audience| audience.value.clone());
         }
         if told.issuer.is_none() && !arguments.native {
-            told.issuer = Some(workload::issuer(cluster).await?);
+            told.issuer = Some(identity::issuer(cluster).await?);
         }
     }
     let suggestion = suggestion(arguments, &told, &subject, &library)?;
@@ -760,7 +760,10 @@ async fn store(arguments: &TrustStore, context: &mut Context) -> anyhow::Result<
     let data = library
         .to_config_map_data()
         .map_err(|error| Problem::new(error.to_string()))?;
-    let bytes: usize = data.iter().map(|(key, value)| key.len() + value.len()).sum();
+    let bytes: usize = data
+        .iter()
+        .map(|(key, value)| key.len() + value.len())
+        .sum();
     if bytes > MAX_CONFIG_MAP_BYTES {
         return Err(Problem::new(format!(
             "expected documents of at most {MAX_CONFIG_MAP_BYTES} bytes, which is what a ConfigMap takes, found {bytes}"
