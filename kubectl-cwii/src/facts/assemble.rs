@@ -92,6 +92,7 @@ impl Surroundings {
                     .map_or(Fact::NotCollected, |d| Fact::Known(d.clone())),
                 jwks_url: library.discovery().map(|d| d.jwks_uri.clone()),
                 jwks: Fact::Known(jwks.clone()),
+                seen: Default::default(),
             });
         }
     }
