@@ -137,10 +137,7 @@ impl Workload {
             Ok(None) => {}
             Err(failure) => self.gaps.push(format!("{object}: {failure}")),
         };
-        add(
-            service_account,
-            ObjectRef::service_account(&namespace, &account),
-        );
+        add(service_account, ObjectRef::service_account(&namespace, &account));
         add(own_namespace, ObjectRef::namespace(&namespace));
     }
 
@@ -191,7 +188,8 @@ impl Workload {
                 }
                 Ok(None) => break,
                 Err(failure) => {
-                    let owner = ObjectRef::workload(resource.kind, &self.namespace, &above.name);
+                    let owner =
+                        ObjectRef::workload(resource.kind, &self.namespace, &above.name);
                     gaps.push(format!("{owner}: {failure}"));
                     break;
                 }
@@ -214,18 +212,15 @@ async fn find(
     namespace: &str,
     name: &str,
 ) -> Result<Option<Value>, Failure> {
-    let given = manifests
-        .iter()
-        .map(|manifest| &manifest.object)
-        .find(|object| {
-            let is_kind = text(object, "/apiVersion")
-                .zip(text(object, "/kind"))
-                .and_then(|(version, kind)| Resource::of(version, kind))
-                .is_some_and(|kind| kind == resource);
-            is_kind
-                && text(object, "/metadata/name") == Some(name)
-                && (!resource.namespaced || namespace_of(object).is_none_or(|n| n == namespace))
-        });
+    let given = manifests.iter().map(|manifest| &manifest.object).find(|object| {
+        let is_kind = text(object, "/apiVersion")
+            .zip(text(object, "/kind"))
+            .and_then(|(version, kind)| Resource::of(version, kind))
+            .is_some_and(|kind| kind == resource);
+        is_kind
+            && text(object, "/metadata/name") == Some(name)
+            && (!resource.namespaced || namespace_of(object).is_none_or(|n| n == namespace))
+    });
     if let Some(given) = given {
         return Ok(Some(given.clone()));
     }
@@ -240,7 +235,12 @@ async fn find(
 }
 
 /// The pod that a template makes.
-fn from_template(kind: &Resource, object: &Value, namespace: &str, name: &str) -> Option<Value> {
+fn from_template(
+    kind: &Resource,
+    object: &Value,
+    namespace: &str,
+    name: &str,
+) -> Option<Value> {
     let pointer = if kind == resource::CRON_JOB {
         "/spec/jobTemplate/spec/template"
     } else {
@@ -272,9 +272,7 @@ fn controller(object: &Value) -> Option<OwnerReference> {
 }
 
 fn keys(object: &Value) -> Keys {
-    let annotations = object
-        .pointer("/metadata/annotations")
-        .and_then(Value::as_object);
+    let annotations = object.pointer("/metadata/annotations").and_then(Value::as_object);
     Keys::from_annotations(
         annotations
             .into_iter()
