@@ -69,7 +69,8 @@ impl Identity {
         })
     }
 
-    /// A ServiceAccount of a namespace. What pods alone can say (the label of Azure's webhook) is taken as said.
+    /// A ServiceAccount of a namespace. Where it asks for Azure's webhook, the label that pods alone can have is taken as
+    /// there.
     pub(crate) async fn of_service_account(
         cluster: &Cluster,
         namespace: &str,
@@ -83,7 +84,6 @@ impl Identity {
             "metadata": {
                 "name": name,
                 "namespace": namespace,
-                "labels": { "azure.workload.identity/use": "true" },
             },
             "spec": {
                 "serviceAccountName": name,
@@ -266,6 +266,14 @@ async fn looked_at(
         return Err(failure.clone().into_problem(what));
     }
     facts.service_account = fact(service_account.map(Object::new));
+    if let (true, Fact::Known(account), Fact::Known(pod)) =
+        (facts.from_template, &facts.service_account, &facts.pod)
+        && account.annotation(AZURE_CLIENT_ID).is_some()
+    {
+        let mut labelled = pod.value().clone();
+        labelled["metadata"]["labels"] = json!({ "azure.workload.identity/use": "true" });
+        facts.pod = Fact::Known(Object::new(labelled));
+    }
     facts.namespace = fact(of_namespace.map(Object::new));
     Ok((subject, examine(&facts).mechanisms))
 }
@@ -311,6 +319,8 @@ fn controller(object: &Value) -> Option<(String, String, String)> {
     Some((text("apiVersion")?, text("kind")?, text("name")?))
 }
 
+/// Source: Azure Workload Identity documentation, "Service Account Labels and Annotations".
+const AZURE_CLIENT_ID: &str = "azure.workload.identity/client-id";
 /// The least that the TokenRequest API takes.
 const SHORTEST_LIFETIME_SECONDS: u64 = 600;
 /// A pod, a ReplicaSet, a Deployment, and what an operator may have put above.
