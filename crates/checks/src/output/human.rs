@@ -496,9 +496,12 @@ impl<'s> Page<'s> {
         // A page of ten thousand rows is laid out once: the longest name decides, up to what leaves room for the rest.
         let path: usize = stages.iter().map(|name| name.len() + 2).sum();
         let longest = names.iter().map(|name| width(name)).max().unwrap_or(0);
-        let first = longest
-            .max("workload".len())
-            .min(style.width.saturating_sub(path + 2 + 12).max(16));
+        let first = longest.max("workload".len()).min(
+            style
+                .width
+                .saturating_sub(path + 2 + "findings".len())
+                .max(8),
+        );
         if style.headers {
             let mut line = format!("{:<first$}", "WORKLOAD");
             for name in &stages {
