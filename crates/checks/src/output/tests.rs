@@ -333,12 +333,10 @@ fn json_lines_hold_the_same_results() {
 
 #[test]
 fn sarif_obeys_the_public_schema() {
-    let schema: Value =
-        serde_json::from_str(include_str!("../../tests/schemas/sarif-2.1.0.json")).unwrap();
-    let schema = jsonschema::options()
-        .should_validate_formats(false)
-        .build(&schema)
-        .unwrap();
+    // A bracket too many in its pattern for a run's language, which ECMA-262 does not take in Unicode mode.
+    let schema =
+        include_str!("../../tests/schemas/sarif-2.1.0.json").replace("{2}]?$\"", "{2}?$\"");
+    let schema = jsonschema::validator_for(&serde_json::from_str(&schema).unwrap()).unwrap();
     for (name, text) in [
         (
             "sample",
