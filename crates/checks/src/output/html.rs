@@ -25,8 +25,12 @@ pub(super) fn report(report: &Report, style: &Style) -> String {
     chips(
         &mut body,
         &[
-            ("fail", summary.fail, "errors"),
-            ("warn", summary.warn, "warnings"),
+            ("fail", summary.fail, noun(summary.fail, "error", "errors")),
+            (
+                "warn",
+                summary.warn,
+                noun(summary.warn, "warning", "warnings"),
+            ),
             ("unknown", summary.unknown, "unknown"),
             ("pass", summary.pass, "passed"),
             ("skipped", summary.skipped, "not looked at"),
@@ -103,7 +107,7 @@ fn page(title: &str, body: &str, style: &Style) -> String {
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
          <meta name=\"color-scheme\" content=\"light dark\">\n\
          <title>{} · cwii doctor</title>\n<style>{CSS}</style>\n</head>\n<body>\n<main>\n{body}</main>\n</body>\n</html>\n",
-        text(title, style)
+        plain(title, style)
     )
 }
 
@@ -169,7 +173,7 @@ fn path(steps: &[Step]) -> String {
                 "<rect class=\"{class}\" x=\"{}\" y=\"16\" width=\"40\" height=\"40\" rx=\"4\"/>",
                 x - 20
             ),
-            _ => format!("<circle class=\"{class}\" cx=\"{x}\" cy=\"36\" r=\"20\"/>"),
+            _ => format!("<circle class=\"{class}\" cx=\"{x}\" cy=\"36\" r=\"21\"/>"),
         };
         let _ = writeln!(
             out,
@@ -251,7 +255,7 @@ fn finding(out: &mut String, result: &CheckResult, group: Option<&Group>, style:
             text(&fix.summary, style)
         );
         if !fix.commands.is_empty() {
-            let commands: Vec<_> = fix.commands.iter().map(|one| text(one, style)).collect();
+            let commands: Vec<_> = fix.commands.iter().map(|one| plain(one, style)).collect();
             let _ = writeln!(out, "<pre>{}</pre>", commands.join("\n"));
         }
     }
@@ -260,6 +264,10 @@ fn finding(out: &mut String, result: &CheckResult, group: Option<&Group>, style:
         "<p class=\"hint\">More: <code>kubectl cwii explain {}</code></p></article>",
         result.code
     );
+}
+
+fn noun(count: usize, one: &'static str, many: &'static str) -> &'static str {
+    if count == 1 { one } else { many }
 }
 
 /// A value with the part from the first difference on marked.
@@ -362,8 +370,25 @@ fn spoken(state: StepState) -> &'static str {
     }
 }
 
-/// Text from outside: made visible, then made harmless to HTML.
+/// Text from outside: made visible, then made harmless to HTML; what stands in backticks becomes code.
 fn text(text: &str, style: &Style) -> String {
+    let escaped = escape(&style.show(text));
+    let pieces: Vec<_> = escaped.split('`').collect();
+    if pieces.len() % 2 == 0 {
+        return escaped;
+    }
+    pieces
+        .iter()
+        .enumerate()
+        .map(|(index, piece)| match index % 2 {
+            0 => (*piece).to_owned(),
+            _ => format!("<code>{piece}</code>"),
+        })
+        .collect()
+}
+
+/// The same where no element may stand: titles, attributes, commands.
+fn plain(text: &str, style: &Style) -> String {
     escape(&style.show(text))
 }
 
@@ -384,7 +409,7 @@ header p{margin:.25rem 0 0}
 footer{margin-top:2rem;font-size:.85rem}
 code,pre{font-family:ui-monospace,monospace;font-size:.9em}
 code{overflow-wrap:anywhere}
-pre{background:var(--bg);border:1px solid var(--line);border-radius:6px;padding:.75rem;overflow-x:auto;margin:.5rem 0}
+pre{background:var(--bg);border:1px solid var(--line);border-radius:6px;padding:.75rem;white-space:pre-wrap;overflow-wrap:anywhere;margin:.5rem 0}
 mark{background:var(--mark);color:inherit;border-bottom:2px solid var(--fail)}
 .path{display:block;width:100%;height:auto;margin:1.5rem 0 1rem}
 .path text{text-anchor:middle;fill:var(--fg);font:600 15px system-ui,sans-serif}

@@ -407,8 +407,15 @@ impl<'s> Page<'s> {
         self.line(&format!("{bar}{lead}{expected}"));
     }
 
+    /// An observation. A claim may be ten megabytes long; the machine formats have all of it.
     fn note(&mut self, text: &str) {
-        for line in self.style.wrap("   = ", text, "     ") {
+        const SHOWN: usize = 1500;
+        let cut = text.char_indices().nth(SHOWN).map(|(end, _)| &text[..end]);
+        let text = cut.map_or_else(
+            || text.to_owned(),
+            |cut| format!("{cut}{}", self.style.ellipsis()),
+        );
+        for line in self.style.wrap("   = ", &text, "     ") {
             self.line(&line);
         }
     }
