@@ -30,7 +30,7 @@ use cwii_contract::Provider;
 use jiff::Timestamp;
 
 pub use http::trusted_roots;
-pub use issuer::issuer;
+pub use issuer::{issuer, jwks};
 
 use run::Run;
 

@@ -648,7 +648,11 @@ impl Cluster {
             .body(body)
             .map_err(|error| Failure::Unreadable(error.to_string()))?;
         let unreachable = |error: &(dyn std::error::Error + 'static)| {
-            Failure::Unreachable(tls::unreachable(error, &self.access))
+            Failure::Unreachable(tls::unreachable(
+                error,
+                &self.access,
+                self.expired().as_deref(),
+            ))
         };
         let response = self
             .client
@@ -687,6 +691,12 @@ impl Cluster {
         }
     }
 
+    /// Which credentials have expired, if they have.
+    fn expired(&self) -> Option<String> {
+        let (end, what) = self.expires?;
+        (end <= Timestamp::now()).then(|| format!("{what} expired at {end}"))
+    }
+
     /// Why the API server may not know who asks.
     fn unauthorized(&self) -> String {
         let who = match &self.access.user_name {
@@ -695,10 +705,8 @@ impl Cluster {
         };
         let at = self.access.server_text();
         let text = format!("the API server at {at} does not accept {who} (401 Unauthorized)");
-        match self.expires {
-            Some((end, what)) if end <= Timestamp::now() => {
-                format!("{text}: {what} expired at {end}")
-            }
+        match self.expired() {
+            Some(expired) => format!("{text}: {expired}"),
             None if self.is_anonymous => {
                 format!("{text}: there are none in {}", self.access.source)
             }

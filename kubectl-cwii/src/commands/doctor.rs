@@ -6,6 +6,7 @@ use clap::{Args, ValueEnum, ValueHint};
 use cwii_checks::{
     Severity,
     doctor::{Examination, State, Target, examine},
+    facts::Fact,
     output::{self, Document, Policy, Report, Style, Sweep, SweepBuilder},
 };
 use jiff::Timestamp;
@@ -17,12 +18,13 @@ use crate::{
     exit::ExitStatus,
     facts::{
         assemble::{Surroundings, assemble},
-        documents, manifest, rbac,
+        manifest, rbac,
         store::Store,
         sweep::{self, Selector},
         workload::{Workload, workloads},
     },
     problem::Problem,
+    sources,
     target::{Named, TargetArgs, WORKLOADS, Words},
 };
 
@@ -134,7 +136,9 @@ pub(crate) async fn run(arguments: &Doctor, context: &mut Context) -> anyhow::Re
         .transpose()?;
     let now = arguments.now.unwrap_or_else(Timestamp::now);
     let mut surroundings = Surroundings::new(now);
-    surroundings.trust = documents::read(&arguments.trust, &mut context.terminal)?;
+    if !arguments.trust.is_empty() {
+        surroundings.trust = Fact::Known(sources::trust(&arguments.trust, &mut context.terminal)?);
+    }
     let mut store = Store::default();
     if !arguments.target.files.filename.is_empty() {
         let namespace = context.globals.namespace.as_deref().unwrap_or("default");

@@ -41,7 +41,7 @@ pub(crate) enum TokenCommand {
   kubectl cwii token decode token.jwt
 
   # Decode a token from standard input
-  kubectl exec checkout-7d9f -- cat /var/run/secrets/cwii.dev/aws/token | kubectl cwii token decode -
+  kubectl exec web -- cat /var/run/secrets/cwii.dev/aws/token | kubectl cwii token decode -
 
   # Mint the token that a pod would present to AWS and compare it with what AWS expects
   kubectl cwii token decode --pod checkout-7d9f --provider aws")]

@@ -359,7 +359,7 @@ impl World {
             .find(|container| text_of(container, "image").contains("cwii-webhook"));
         let version = env!("CARGO_PKG_VERSION");
         match container {
-            Some(container) => cwii_contract::deployed::deployed(&container, version)
+            Some(container) => cwii_contract::deployed(&container, version)
                 .map(|deployed| deployed.settings)
                 .map_err(|error| error.to_string()),
             None => Settings::new(version).map_err(|error| error.to_string()),

@@ -176,6 +176,50 @@ impl<'a> Case<'a> {
         Ok(plan(self.facts, self.pod()?))
     }
 
+    /// The pod as the template of its nearest controller makes it, before any admission; none for a pod without one, or
+    /// whose controllers could not be read.
+    #[must_use]
+    pub fn template(&self) -> Option<Object> {
+        self.owners().iter().find_map(|owner| match &owner.object {
+            Fact::Known(object) => object.template_pod(),
+            _ => None,
+        })
+    }
+
+    /// The webhook's work on this workload, once more: on the template where there is one, else on the pod itself.
+    ///
+    /// # Errors
+    ///
+    /// One of the four scopes could not be read.
+    pub fn replay(&self) -> Result<Replay, Gap> {
+        let Some(template) = self.template() else {
+            return Ok(Replay {
+                plan: self.plan()?,
+                admitted: None,
+                template: None,
+            });
+        };
+        // Whatever cannot be read ends this as it ends a plan of the pod itself.
+        let _ = self.plan()?;
+        let plan = plan(self.facts, &template);
+        let admitted = plan.as_ref().ok().and_then(|plan| admit(&template, plan));
+        Ok(Replay {
+            plan,
+            admitted,
+            template: Some(template),
+        })
+    }
+
+    /// The scopes as the contract reads them, in order of precedence.
+    ///
+    /// # Errors
+    ///
+    /// One of the four could not be read.
+    pub fn layers(&self) -> Result<Vec<Layer>, Gap> {
+        let _ = self.plan()?;
+        Ok(layers(self.facts, self.pod()?))
+    }
+
     /// The place of a setting with provenance.
     #[must_use]
     pub fn source_subject(&self, source: &Source) -> Option<Subject> {
@@ -211,6 +255,28 @@ impl<'a> Case<'a> {
     pub fn trust(&self) -> Result<&'a Library, Gap> {
         known(&self.look(Need::Trust).trust, Need::Trust)?.ok_or_else(|| not_collected(Need::Trust))
     }
+}
+
+/// What the webhook would do to a workload.
+#[derive(Debug)]
+pub struct Replay {
+    /// What it would inject, or why it would refuse the pod.
+    pub plan: Result<Plan, Denial>,
+    /// The template, as it comes out of the admission.
+    pub admitted: Option<Object>,
+    /// The template as a pod.
+    pub template: Option<Object>,
+}
+
+/// A pod as the webhook would patch it; none where it is no pod.
+#[must_use]
+pub fn admit(pod: &Object, plan: &Plan) -> Option<Object> {
+    let parsed = Pod::deserialize(pod.value()).ok()?;
+    let operations = serde_json::to_value(cwii_contract::patch(&parsed, plan).operations).ok()?;
+    let patch: json_patch::Patch = serde_json::from_value(operations).ok()?;
+    let mut value = pod.value().clone();
+    json_patch::patch(&mut value, &patch).ok()?;
+    Some(pod.with_value(value))
 }
 
 macro_rules! look_for {
