@@ -14,24 +14,24 @@ use std::{collections::BTreeMap, fs, path::Path};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
-pub use shell::Command;
+pub(crate) use shell::Command;
 
 /// A fixture's cluster and clouds.
 #[derive(Clone, Debug)]
-pub struct World {
+pub(crate) struct World {
     /// Kubernetes objects.
-    pub objects: Vec<Value>,
+    pub(crate) objects: Vec<Value>,
     /// Trust documents by file name.
-    pub trust: BTreeMap<String, Value>,
+    pub(crate) trust: BTreeMap<String, Value>,
     /// Files that commands wrote, for the commands after them.
-    pub files: BTreeMap<String, String>,
+    pub(crate) files: BTreeMap<String, String>,
     /// The moment; each command takes a while.
-    pub now: Timestamp,
+    pub(crate) now: Timestamp,
 }
 
 impl World {
     /// Reads `manifests.yaml` and `trust/` of a directory.
-    pub fn read(dir: &Path, now: Timestamp) -> Result<Self, String> {
+    pub(crate) fn read(dir: &Path, now: Timestamp) -> Result<Self, String> {
         let manifests = dir.join("manifests.yaml");
         let text = fs::read_to_string(&manifests)
             .map_err(|error| format!("{}: {error}", manifests.display()))?;
@@ -46,7 +46,7 @@ impl World {
     }
 
     /// Lays the files of a directory over it: those of the same name are replaced.
-    pub fn lay_over(&mut self, dir: &Path) -> Result<(), String> {
+    pub(crate) fn lay_over(&mut self, dir: &Path) -> Result<(), String> {
         let manifests = dir.join("manifests.yaml");
         if manifests.exists() {
             let text = fs::read_to_string(&manifests).map_err(|error| error.to_string())?;
@@ -72,7 +72,7 @@ impl World {
     }
 
     /// Writes it as a directory of the same form.
-    pub fn write(&self, dir: &Path) {
+    pub(crate) fn write(&self, dir: &Path) {
         let list = json!({"apiVersion": "v1", "kind": "List", "items": self.objects});
         fs::write(dir.join("manifests.yaml"), pretty(&list)).unwrap();
         let trust = dir.join("trust");
@@ -83,7 +83,7 @@ impl World {
     }
 
     /// Does what a command does.
-    pub fn run(&mut self, text: &str) -> Result<(), String> {
+    pub(crate) fn run(&mut self, text: &str) -> Result<(), String> {
         for command in shell::commands(text)? {
             self.now += SignedDuration::from_secs(5);
             match command.program() {

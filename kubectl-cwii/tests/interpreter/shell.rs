@@ -4,31 +4,31 @@ use std::collections::BTreeMap;
 
 /// One command.
 #[derive(Clone, Debug, Default)]
-pub struct Command {
+pub(crate) struct Command {
     /// The words, the program among them, flags not.
-    pub words: Vec<String>,
+    pub(crate) words: Vec<String>,
     /// Flags without their dashes, each with its values.
-    pub flags: BTreeMap<String, Vec<String>>,
+    pub(crate) flags: BTreeMap<String, Vec<String>>,
     /// What a here-document feeds it.
-    pub input: Option<String>,
+    pub(crate) input: Option<String>,
     /// The file that its output goes to.
-    pub writes: Option<String>,
+    pub(crate) writes: Option<String>,
     /// As it was written.
-    pub text: String,
+    pub(crate) text: String,
 }
 
 impl Command {
-    pub fn program(&self) -> &str {
+    pub(crate) fn program(&self) -> &str {
         self.words.first().map_or("", String::as_str)
     }
 
     /// The words after the program.
-    pub fn arguments(&self) -> Vec<&str> {
+    pub(crate) fn arguments(&self) -> Vec<&str> {
         self.words.iter().skip(1).map(String::as_str).collect()
     }
 
     /// The last value of a flag, by any of its names.
-    pub fn flag(&self, names: &[&str]) -> Option<&str> {
+    pub(crate) fn flag(&self, names: &[&str]) -> Option<&str> {
         names
             .iter()
             .find_map(|name| self.flags.get(*name))
@@ -36,13 +36,13 @@ impl Command {
             .map(String::as_str)
     }
 
-    pub fn need(&self, names: &[&str]) -> Result<&str, String> {
+    pub(crate) fn need(&self, names: &[&str]) -> Result<&str, String> {
         self.flag(names)
             .ok_or_else(|| format!("no `{}` in `{}`", names[0], self.text))
     }
 
     /// All values of a flag: repeated, several words, or with commas.
-    pub fn list(&self, names: &[&str]) -> Option<Vec<String>> {
+    pub(crate) fn list(&self, names: &[&str]) -> Option<Vec<String>> {
         let values: Vec<_> = names.iter().filter_map(|name| self.flags.get(*name)).collect();
         if values.is_empty() {
             return None;
@@ -59,7 +59,7 @@ impl Command {
     }
 
     /// Whether only these flags are there: a flag that is passed over might have changed what the command does.
-    pub fn only(&self, names: &[&str]) -> Result<(), String> {
+    pub(crate) fn only(&self, names: &[&str]) -> Result<(), String> {
         match self.flags.keys().find(|flag| !names.contains(&flag.as_str())) {
             Some(flag) => Err(format!(
                 "the interpreter knows no flag `{flag}` in `{}`",
@@ -71,7 +71,7 @@ impl Command {
 }
 
 /// The commands of a text.
-pub fn commands(text: &str) -> Result<Vec<Command>, String> {
+pub(crate) fn commands(text: &str) -> Result<Vec<Command>, String> {
     let mut commands = Vec::new();
     let mut lines = text.lines();
     while let Some(line) = lines.next() {
