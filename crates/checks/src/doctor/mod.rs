@@ -21,6 +21,6 @@ pub use facts::{Backend, Facts, Need, Owner, Permission, Place, Target};
 #[cfg(test)]
 pub(crate) use mechanism::detect;
 pub use mechanism::{Given, Mechanism, MechanismKind, PodToken};
-pub(crate) use mechanism::{aws, azure, google, token_at, variable_subject};
+pub(crate) use mechanism::{azure, token_at, variable_subject};
 pub use object::{Container, Manager, Object, Origin, ProjectedToken};
 pub use rule::{Documentation, Elsewhere, Outcome, Rule, rule, rules};
