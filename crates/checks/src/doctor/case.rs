@@ -158,8 +158,19 @@ impl<'a> Case<'a> {
     pub fn plan(&self) -> Result<Result<Plan, Denial>, Gap> {
         self.service_account()?;
         self.namespace()?;
-        for owner in self.owners() {
-            known(&owner.object, Need::Owners)?;
+        let owners: Vec<_> = self
+            .owners()
+            .iter()
+            .filter_map(|owner| Some((workload_kind(owner)?, owner)))
+            .collect();
+        let has_deployment = owners.iter().any(|(kind, owner)| {
+            *kind == WorkloadKind::Deployment && matches!(owner.object, Fact::Known(_))
+        });
+        for (kind, owner) in owners {
+            // A ReplicaSet speaks only where no Deployment does.
+            if kind != WorkloadKind::ReplicaSet || !has_deployment {
+                known(&owner.object, Need::Owners)?;
+            }
         }
         self.look(Need::WebhookSettings);
         Ok(plan(self.facts, self.pod()?))
@@ -370,17 +381,7 @@ pub(super) fn layers(facts: &Facts, pod: &Object) -> Vec<Layer> {
     let workloads: Vec<_> = facts
         .owners
         .iter()
-        .filter_map(|owner| {
-            let reference: OwnerReference = serde_json::from_value(serde_json::json!({
-                "apiVersion": owner.api_version,
-                "kind": owner.kind,
-                "name": owner.name,
-                "uid": "",
-                "controller": true,
-            }))
-            .ok()?;
-            Some((WorkloadKind::of(&reference)?, owner))
-        })
+        .filter_map(|owner| Some((workload_kind(owner)?, owner)))
         .collect();
     for (kind, owner) in &workloads {
         // A ReplicaSet speaks only where no Deployment does.
@@ -408,6 +409,19 @@ pub(super) fn layers(facts: &Facts, pod: &Object) -> Vec<Layer> {
         });
     }
     layers
+}
+
+/// The kind of a controller, if it is one whose annotations the contract reads.
+fn workload_kind(owner: &Owner) -> Option<WorkloadKind> {
+    let reference: OwnerReference = serde_json::from_value(serde_json::json!({
+        "apiVersion": owner.api_version,
+        "kind": owner.kind,
+        "name": owner.name,
+        "uid": "",
+        "controller": true,
+    }))
+    .ok()?;
+    WorkloadKind::of(&reference)
 }
 
 pub(super) fn plan(facts: &Facts, pod: &Object) -> Result<Plan, Denial> {

@@ -1,3 +1,3 @@
 //! The application.
 
-group! {}
+group! { app01 }
