@@ -8,7 +8,8 @@ use crate::doctor::{Case, Container, Mechanism, MechanismKind, Object, token_at}
 mod keys;
 
 group! {
-    pod01 pod02 pod03 pod04 pod05 pod06 pod07 pod08 pod10 pod11 pod13 pod15 pod21
+    pod01 pod02 pod03 pod04 pod05 pod06 pod07 pod08 pod09 pod10 pod11 pod12 pod13 pod14 pod15 pod16 pod17 pod18 pod19
+    pod20 pod21 pod22
 }
 
 /// Whether a webhook has to have been at a pod for this mechanism.

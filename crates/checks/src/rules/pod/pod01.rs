@@ -59,7 +59,7 @@ pub(super) const RULE: Rule = Rule::new(
 )
 .blocked_by(&["POD02", "POD09"]);
 
-fn check(case: &Case<'_>) -> Result<Outcome, Gap> {
+pub(super) fn check(case: &Case<'_>) -> Result<Outcome, Gap> {
     let pod = case.pod()?;
     let name = case.service_account_name()?;
     if let Some(finding) = other_than_the_template(case, pod, name) {

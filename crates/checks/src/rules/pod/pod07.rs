@@ -56,7 +56,7 @@ pub(super) const RULE: Rule = Rule::new(
 )
 .blocked_by(&["POD01", "POD02", "POD05", "POD06", "POD09"]);
 
-fn check(case: &Case<'_>) -> Result<Outcome, Gap> {
+pub(super) fn check(case: &Case<'_>) -> Result<Outcome, Gap> {
     let pod = case.pod()?;
     let mechanisms = case.mechanisms();
     let on_workload = case.owners().iter().find_map(|owner| match &owner.object {
