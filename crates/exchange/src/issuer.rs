@@ -74,6 +74,19 @@ pub async fn issuer(issuer_url: &str, env: &Env, options: &Options, provider: Pr
     issuer
 }
 
+/// Fetches a key set from an https URL, within `options.timeout`. The fact carries its own failure.
+pub async fn jwks(url: &str, env: &Env, options: &Options) -> Fact<Jwks> {
+    let http = match client(env, options, Provider::Az) {
+        Ok(http) => http,
+        Err(problem) => return Fact::Unreachable(problem),
+    };
+    let fetch = Fetch {
+        http,
+        deadline: Instant::now() + options.timeout,
+    };
+    fetch.get(url, KEYS_LIMIT, Jwks::parse).await
+}
+
 fn client(env: &Env, options: &Options, provider: Provider) -> Result<Http, String> {
     // The variables of one cloud's command line say nothing about the issuer, save the bundle that its SDK trusts.
     let own = match provider {

@@ -23,6 +23,7 @@ mod aws;
 mod az;
 mod cwii;
 mod epi;
+mod federation;
 #[cfg(test)]
 mod fixture;
 mod gcp;
@@ -32,6 +33,7 @@ mod iss;
 mod net;
 mod pod;
 mod tok;
+mod words;
 
 /// From the cluster outwards, as the catalogue.
 pub(crate) const GROUPS: &[&[Rule]] = &[

@@ -468,6 +468,37 @@ impl Library {
             || self.aws(None).providers.is_some()
     }
 
+    /// Whether all IAM OIDC providers of an account are known: a list that has one of this account, or an empty list that is
+    /// not named after another account. Providers that were described one by one say nothing about others.
+    #[must_use]
+    pub fn has_all_aws_providers_of(&self, account: &str) -> bool {
+        self.entries
+            .iter()
+            .filter(|entry| entry.shape == Shape::AwsOidcProviderList)
+            .any(|entry| {
+                let arns: Vec<&str> = entry
+                    .value
+                    .get("OpenIDConnectProviderList")
+                    .and_then(Value::as_array)
+                    .into_iter()
+                    .flatten()
+                    .filter_map(|provider| provider.get("Arn")?.as_str())
+                    .collect();
+                let named = account_in(base_name(&entry.file));
+                named == Some(account)
+                    || named.is_none() && arns.is_empty()
+                    || arns
+                        .iter()
+                        .any(|arn| arn.split(':').nth(4) == Some(account))
+            })
+    }
+
+    /// Whether a list of EKS Pod Identity associations was given, as opposed to single ones, which say nothing about others.
+    #[must_use]
+    pub fn has_all_associations(&self) -> bool {
+        self.has_any(&[Shape::AwsPodIdentityAssociationList])
+    }
+
     /// Whether any EKS Pod Identity association, or a list of them, was given.
     #[must_use]
     pub fn has_associations(&self) -> bool {
@@ -519,6 +550,44 @@ impl Library {
             .map(|entry| (entry.file.as_str(), entry.shape))
     }
 
+    /// The file that tells of an IAM role; the last one counts.
+    #[must_use]
+    pub fn file_of_aws_role(&self, role: &RoleArn) -> Option<&str> {
+        let hints = aws::Hints {
+            role_arn: Some(role),
+        };
+        self.entries
+            .iter()
+            .rev()
+            .find(|entry| {
+                let mut documents = aws::Documents::default();
+                documents.add_known(&entry.value, &hints);
+                documents.role(role.as_str()).is_some()
+            })
+            .map(|entry| entry.file.as_str())
+    }
+
+    /// The file that tells of an IAM OIDC provider, by its ARN; one with its client ids rather than a list.
+    #[must_use]
+    pub fn file_of_aws_provider(&self, arn: &str, role: &RoleArn) -> Option<&str> {
+        let hints = aws::Hints {
+            role_arn: Some(role),
+        };
+        let tells =
+            |entry: &&Entry, detailed: bool| {
+                let mut documents = aws::Documents::default();
+                documents.add_known(&entry.value, &hints);
+                documents.providers.iter().flatten().any(|provider| {
+                    provider.arn == arn && (provider.client_ids.is_some() || !detailed)
+                })
+            };
+        let entries = || self.entries.iter().rev();
+        entries()
+            .find(|entry| tells(entry, true))
+            .or_else(|| entries().find(|entry| tells(entry, false)))
+            .map(|entry| entry.file.as_str())
+    }
+
     /// The file that a clause of an evaluator's verdict stands in, where it can be told: that of the given shape, if there is
     /// only one.
     #[must_use]
@@ -531,6 +600,68 @@ impl Library {
             (Some(only), None) => Some(&only.file),
             _ => None,
         }
+    }
+
+    /// The federated principals that trust policies without a role name, in order.
+    pub(crate) fn federated_principals(&self) -> Vec<String> {
+        let mut found = Vec::new();
+        for entry in &self.entries {
+            if entry.shape != Shape::AwsTrustPolicy {
+                continue;
+            }
+            let Some(documents) = NOBODYS_ROLE.parse().ok().map(|role: RoleArn| {
+                let mut documents = aws::Documents::default();
+                documents.add_known(
+                    &entry.value,
+                    &aws::Hints {
+                        role_arn: Some(&role),
+                    },
+                );
+                documents
+            }) else {
+                continue;
+            };
+            for role in &documents.roles {
+                let principals = role
+                    .trust_policy
+                    .statements
+                    .iter()
+                    .flat_map(|statement| &statement.principals.named)
+                    .filter(|principal| principal.kind == "Federated");
+                found.extend(principals.map(|principal| principal.value.clone()));
+            }
+        }
+        found
+    }
+
+    /// The service accounts that allow policies' files are named after.
+    pub(crate) fn policy_owners(&self) -> Vec<String> {
+        self.owners(&[Shape::GoogleIamPolicy], |name| {
+            let end = name.find(".gserviceaccount.com")? + ".gserviceaccount.com".len();
+            let email = name.get(..end)?;
+            let local = email.find('@')?;
+            let start = email
+                .get(..local)?
+                .rfind(|c: char| !c.is_ascii_alphanumeric() && c != '-')
+                .map_or(0, |at| at + 1);
+            Some(email.get(start..)?.to_owned())
+        })
+    }
+
+    /// The client ids that credentials' files are named after.
+    pub(crate) fn credential_owners(&self) -> Vec<String> {
+        self.owners(
+            &[Shape::EntraCredentials, Shape::EntraIdentityCredentials],
+            |name| uuids(name).next().map(str::to_owned),
+        )
+    }
+
+    fn owners(&self, shapes: &[Shape], owner: impl Fn(&str) -> Option<String>) -> Vec<String> {
+        self.entries
+            .iter()
+            .filter(|entry| shapes.contains(&entry.shape))
+            .filter_map(|entry| owner(base_name(&entry.file)))
+            .collect()
     }
 
     fn has_any(&self, shapes: &[Shape]) -> bool {

@@ -55,7 +55,7 @@ pub(super) const RULE: Rule = Rule::new(
     ],
     check,
 )
-.blocked_by(&["HOOK03"]);
+.blocked_by(&["POD05", "POD06", "POD07", "HOOK03"]);
 
 fn check(case: &Case<'_>) -> Result<Outcome, Gap> {
     per_wish(case, |wish, webhooks| {
@@ -230,7 +230,7 @@ mod tests {
         );
         for expression in [
             "!request.userInfo.username.startsWith('system:node')",
-            "object.?metadata.labels.orValue({}) == {}",
+            "isQuantity(object.metadata.name)",
             "object.metadata.annotations['nope'] == 'x'",
         ] {
             assert!(

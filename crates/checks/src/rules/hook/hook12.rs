@@ -56,7 +56,7 @@ pub(super) const RULE: Rule = Rule::new(
     check,
 )
 // Why it did not answer, or why it was not even called.
-.blocked_by(&["HOOK02", "HOOK03", "HOOK05", "HOOK06", "HOOK07", "HOOK08"]);
+.blocked_by(&["POD03", "HOOK02", "HOOK03", "HOOK05", "HOOK06", "HOOK07", "HOOK08"]);
 
 const FAIL_OPEN: &str = "apiserver_admission_webhook_fail_open_count";
 const REJECTED: &str = "apiserver_admission_webhook_rejection_count";

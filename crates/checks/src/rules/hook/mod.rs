@@ -7,6 +7,7 @@ mod webhook;
 
 group! { hook01 hook02 hook03 hook04 hook05 hook06 hook07 hook08 hook09 hook10 hook11 hook12 hook13 hook14 hook15 }
 
+use super::words::quote as shell;
 use webhook::{Webhook, Wish};
 
 use crate::{
@@ -87,37 +88,12 @@ impl Answers {
     }
 }
 
-/// A word for a shell: quoted where it has to be.
-fn shell(text: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_=./:@,+%".contains(c);
-    if !text.is_empty() && text.chars().all(plain) {
-        text.to_owned()
-    } else {
-        format!("'{}'", text.replace('\'', r"'\''"))
-    }
-}
-
-/// The command that makes the workload's pods anew; none where nothing would make others in their stead, and for what does
-/// not run yet.
+/// The command that makes the workload's pods anew; what does not run yet needs none.
 fn restart(case: &Case<'_>) -> Option<String> {
     if case.is_template() {
         return None;
     }
-    let namespace = shell(case.namespace_name());
-    let Some(owner) = case.top_owner() else {
-        return None;
-    };
-    let kind = owner.kind.to_lowercase();
-    if ["deployment", "statefulset", "daemonset"].contains(&kind.as_str()) {
-        return Some(format!(
-            "kubectl -n {namespace} rollout restart {kind} {}",
-            shell(&owner.name)
-        ));
-    }
-    let pod = case.pod().ok()?;
-    ["replicaset", "replicationcontroller", "job"]
-        .contains(&kind.as_str())
-        .then(|| format!("kubectl -n {namespace} delete pod {}", shell(pod.name())))
+    super::words::restart(case)
 }
 
 const NO_WISH: &str = "nothing in this pod is injected by a webhook";
