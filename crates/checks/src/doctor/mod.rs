@@ -13,7 +13,7 @@ mod object;
 mod rule;
 
 pub use case::{Case, Gap, Replay, admit};
-pub(crate) use case::{MECHANISMS, not_collected};
+pub(crate) use case::{MECHANISMS, known, not_collected};
 pub(crate) use claims::{NEEDS as TOKEN, unsigned};
 pub use claims::{TokenOrigin, TokenView};
 pub use examine::{Examination, State, Verdict, examine};
