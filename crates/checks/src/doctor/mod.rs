@@ -20,7 +20,7 @@ pub use examine::{Examination, State, Verdict, examine};
 pub use facts::{Backend, Facts, Need, Owner, Permission, Place, Target};
 #[cfg(test)]
 pub(crate) use mechanism::detect;
-pub(crate) use mechanism::variable_subject;
 pub use mechanism::{Given, Mechanism, MechanismKind, PodToken};
+pub(crate) use mechanism::{aws as aws_mechanism, variable_subject};
 pub use object::{Container, Manager, Object, Origin, ProjectedToken};
 pub use rule::{Documentation, Elsewhere, Outcome, Rule, rule, rules};

@@ -26,7 +26,7 @@ use crate::{
     report::{Applicability, Finding, Subject},
 };
 
-group! { aws01 aws03 aws04 aws05 aws06 aws07 aws08 aws09 }
+group! { aws01 aws03 aws04 aws05 aws06 aws07 aws08 aws09 aws10 aws12 aws19 aws20 }
 
 /// What the rules on trust documents look at.
 const NEEDS: &[Need] = &[
