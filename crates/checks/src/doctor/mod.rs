@@ -11,8 +11,9 @@ mod facts;
 mod mechanism;
 mod object;
 mod rule;
+mod settings;
 
-pub use case::{Case, Gap};
+pub use case::{Case, Gap, Replay, admit};
 pub(crate) use case::{MECHANISMS, not_collected};
 pub(crate) use claims::{NEEDS as TOKEN, unsigned};
 pub use claims::{TokenOrigin, TokenView};
@@ -21,6 +22,7 @@ pub use facts::{Backend, Facts, Need, Owner, Permission, Place, Target};
 #[cfg(test)]
 pub(crate) use mechanism::detect;
 pub use mechanism::{Given, Mechanism, MechanismKind, PodToken};
-pub(crate) use mechanism::{aws as aws_mechanism, variable_subject};
+pub(crate) use mechanism::{aws, azure, google, token_at, variable_subject};
 pub use object::{Container, Manager, Object, Origin, ProjectedToken};
 pub use rule::{Documentation, Elsewhere, Outcome, Rule, rule, rules};
+pub use settings::webhook_settings;

@@ -32,6 +32,7 @@ mod iss;
 mod net;
 mod pod;
 mod tok;
+mod words;
 
 /// From the cluster outwards, as the catalogue.
 pub(crate) const GROUPS: &[&[Rule]] = &[

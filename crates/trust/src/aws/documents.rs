@@ -357,7 +357,7 @@ fn time(node: &Node<'_>, member: &'static str) -> Option<Timestamp> {
 }
 
 /// The ARN of the provider of a URL in an account.
-pub(super) fn provider_arn(partition: &str, account: &str, url: &str) -> String {
+pub(crate) fn provider_arn(partition: &str, account: &str, url: &str) -> String {
     format!("arn:{partition}:iam::{account}:oidc-provider/{url}")
 }
 

@@ -57,7 +57,8 @@ pub(super) const RULE: Rule = Rule::new(
 )
 .blocked_by(&[
     "POD01", "POD02", "POD03", "POD04", "POD05", "POD06", "POD08", "POD10", "POD11", "POD15", "POD21", "CWII01",
-    "CWII06", "CWII07", "EPI05",
+    "CWII06", "CWII07", "HOOK01", "HOOK02", "HOOK04", "HOOK05", "HOOK06", "HOOK08",
+    "HOOK12", "HOOK13", "EPI05",
     "EPI06",
 ]);
 

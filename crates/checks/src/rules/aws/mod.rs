@@ -7,7 +7,9 @@
 mod commands;
 mod mend;
 
-pub(super) use commands::{annotate, quote, restarted, set_variable};
+pub(super) use commands::{annotate, set_variable};
+
+use super::words::{quote, restarted};
 
 use cwii_contract::{
     Provider,
