@@ -5,7 +5,7 @@
 //! nothing to do with each other are all told.
 
 mod commands;
-mod mend;
+pub(super) mod mend;
 
 pub(super) use commands::{annotate, set_variable};
 
