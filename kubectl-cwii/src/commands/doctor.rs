@@ -117,12 +117,17 @@ struct Examined {
 pub(crate) async fn run(arguments: &Doctor, context: &mut Context) -> anyhow::Result<ExitStatus> {
     let format = context.format(FORMATS)?;
     if arguments.print_rbac {
-        context.terminal.line(rbac::manifest("default", "cwii-system", arguments.probe).trim_end());
+        context
+            .terminal
+            .line(rbac::manifest("default", "cwii-system", arguments.probe).trim_end());
         return Ok(ExitStatus::Success);
     }
     let words = Words::parse(&arguments.target.target, resource::POD, WORKLOADS)?;
     if arguments.target.all_namespaces && matches!(words, Words::Objects(_)) {
-        return Err(Problem::new("objects are named beside --all-namespaces, expected one of both").into());
+        return Err(Problem::new(
+            "objects are named beside --all-namespaces, expected one of both",
+        )
+        .into());
     }
     let selector = arguments
         .target
@@ -195,7 +200,9 @@ fn among_manifests(
             .collect(),
     };
     if chosen.is_empty() {
-        return Err(Problem::new("there is no workload among the manifests, expected pods or what makes pods"));
+        return Err(Problem::new(
+            "there is no workload among the manifests, expected pods or what makes pods",
+        ));
     }
     Ok(sweep::distinct(store, chosen))
 }
@@ -225,7 +232,9 @@ fn named_among(
             "{named} in namespace {namespace} is not among the manifests"
         ));
         return Err(match elsewhere.first() {
-            Some(other) => problem.help(format!("there is one in namespace {other}: add -n {other}")),
+            Some(other) => {
+                problem.help(format!("there is one in namespace {other}: add -n {other}"))
+            }
             None => problem,
         });
     }
@@ -246,7 +255,8 @@ fn status(examined: &[Examined], arguments: &Doctor) -> ExitStatus {
         FailOn::Never => false,
     };
     // What a failure hides was looked at.
-    let unknown = any(|state| matches!(state, State::Unknown { blocked_by, .. } if blocked_by.is_empty()));
+    let unknown =
+        any(|state| matches!(state, State::Unknown { blocked_by, .. } if blocked_by.is_empty()));
     if failed {
         ExitStatus::Findings
     } else if unknown && !arguments.allow_unknown {
@@ -276,7 +286,12 @@ fn print(
         _ => {
             for one in examined {
                 let target = &one.target;
-                let name = format!("{}/{}/{}", target.namespace, target.kind.to_lowercase(), target.name);
+                let name = format!(
+                    "{}/{}/{}",
+                    target.namespace,
+                    target.kind.to_lowercase(),
+                    target.name
+                );
                 context.terminal.line(&name);
                 for finding in one.examination.findings() {
                     context.terminal.line(&format!(
@@ -285,7 +300,9 @@ fn print(
                         printable(&finding.message)
                     ));
                     for command in &finding.fix.commands {
-                        context.terminal.line(&format!("        {}", printable(command)));
+                        context
+                            .terminal
+                            .line(&format!("        {}", printable(command)));
                     }
                 }
             }
@@ -308,16 +325,41 @@ fn report(one: &Examined, status: ExitStatus) -> Value {
             };
             match &verdict.state {
                 State::Fail(finding) | State::Warn(finding) => {
-                    set("status", if matches!(verdict.state, State::Fail(_)) { "fail" } else { "warn" }.into());
+                    set(
+                        "status",
+                        if matches!(verdict.state, State::Fail(_)) {
+                            "fail"
+                        } else {
+                            "warn"
+                        }
+                        .into(),
+                    );
                     set("message", finding.message.clone().into());
-                    set("subject", json!(finding.subject.as_ref().map(|subject| json!({
+                    set(
+                        "subject",
+                        json!(finding.subject.as_ref().map(|subject| json!({
                         "kind": subject.kind, "namespace": subject.namespace, "name": subject.name,
                         "pointer": subject.pointer, "file": subject.file, "line": subject.line,
-                    }))));
-                    set("evidence", finding.evidence.iter().map(|e| json!({"label": e.label, "value": e.value, "source": e.source})).collect());
-                    set("fix", json!({"summary": finding.fix.summary, "commands": finding.fix.commands}));
+                    }))),
+                    );
+                    set(
+                        "evidence",
+                        finding
+                            .evidence
+                            .iter()
+                            .map(
+                                |e| json!({"label": e.label, "value": e.value, "source": e.source}),
+                            )
+                            .collect(),
+                    );
+                    set(
+                        "fix",
+                        json!({"summary": finding.fix.summary, "commands": finding.fix.commands}),
+                    );
                 }
-                State::Unknown { why, blocked_by, .. } => {
+                State::Unknown {
+                    why, blocked_by, ..
+                } => {
                     set("status", "unknown".into());
                     set("message", why.clone().into());
                     set("blockedBy", json!(blocked_by));

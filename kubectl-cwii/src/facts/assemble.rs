@@ -92,6 +92,7 @@ impl Surroundings {
                     .map_or(Fact::NotCollected, |d| Fact::Known(d.clone())),
                 jwks_url: library.discovery().map(|d| d.jwks_uri.clone()),
                 jwks: Fact::Known(jwks.clone()),
+                seen: Default::default(),
             });
         }
     }
@@ -222,7 +223,11 @@ pub(crate) fn secrets_of<'o>(makers: impl Iterator<Item = &'o Object>) -> Vec<St
                 .into_iter()
                 .flatten()
                 .filter_map(|source| source.pointer("/secret/name"));
-            for name in volume.pointer("/secret/secretName").into_iter().chain(projected) {
+            for name in volume
+                .pointer("/secret/secretName")
+                .into_iter()
+                .chain(projected)
+            {
                 if let Some(name) = name.as_str()
                     && !names.iter().any(|known| known == name)
                 {

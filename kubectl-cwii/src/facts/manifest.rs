@@ -96,9 +96,11 @@ pub(crate) fn files(
                 found.extend(files(&path, true, extensions)?);
             }
         } else if extensions.is_empty()
-            || path
-                .extension()
-                .is_some_and(|have| extensions.iter().any(|want| have.eq_ignore_ascii_case(want)))
+            || path.extension().is_some_and(|have| {
+                extensions
+                    .iter()
+                    .any(|want| have.eq_ignore_ascii_case(want))
+            })
         {
             found.push(path);
         }
@@ -172,7 +174,9 @@ fn take(
     for member in ["apiVersion", "kind"] {
         match members.get(member) {
             Some(Value::String(text)) if !text.is_empty() => {}
-            Some(Value::String(_)) => return Err(expected(&format!("a text as `{member}`"), "\"\"")),
+            Some(Value::String(_)) => {
+                return Err(expected(&format!("a text as `{member}`"), "\"\""));
+            }
             Some(other) => {
                 return Err(expected(&format!("a text as `{member}`"), describe(other)));
             }

@@ -94,7 +94,8 @@ fn rules_of(permissions: &BTreeSet<Permission>) -> String {
     text
 }
 
-const HEAD: &str = "# What `kubectl cwii doctor` reads. Bind it to whom you like: the group is a placeholder.\n";
+const HEAD: &str =
+    "# What `kubectl cwii doctor` reads. Bind it to whom you like: the group is a placeholder.\n";
 /// Where cwii is installed.
 const SYSTEM: &str = "cwii-system";
 const GROUP: &str = "cwii-doctors";

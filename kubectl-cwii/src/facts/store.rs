@@ -122,11 +122,7 @@ impl Store {
     /// Takes a part of a list's objects.
     pub(crate) fn answer_page(&mut self, kind: &str, objects: Vec<Object>) {
         for object in objects {
-            let key = Key::new(
-                kind,
-                object.namespace().unwrap_or_default(),
-                object.name(),
-            );
+            let key = Key::new(kind, object.namespace().unwrap_or_default(), object.name());
             self.objects.insert(key, Fact::Known(object));
         }
     }
@@ -157,9 +153,8 @@ impl Store {
             other => return without_value(other),
         }
         let wanted = pairs(labels);
-        let is_here = |key: &Key| {
-            key.kind == kind && (namespace.is_empty() || key.namespace == namespace)
-        };
+        let is_here =
+            |key: &Key| key.kind == kind && (namespace.is_empty() || key.namespace == namespace);
         let keys: BTreeSet<_> = self
             .objects
             .keys()
@@ -228,7 +223,12 @@ fn laid_over(live: &Object, given: &Object) -> Object {
     let mut metadata = live_metadata.clone();
     // Times of fields that the manifest changes are over.
     metadata.remove("managedFields");
-    for (member, said) in given.get("/metadata").and_then(Value::as_object).into_iter().flatten() {
+    for (member, said) in given
+        .get("/metadata")
+        .and_then(Value::as_object)
+        .into_iter()
+        .flatten()
+    {
         if !matches!(member.as_str(), "annotations" | "labels") {
             metadata.insert(member.clone(), said.clone());
         }
@@ -280,9 +280,23 @@ pub(crate) fn kind_of(api_version: &str, kind: &str) -> String {
         "EndpointSlice" => &["discovery.k8s.io"],
         "NetworkPolicy" => &["networking.k8s.io", "extensions"],
         "Event" => &["", "events.k8s.io"],
-        "Pod" | "ServiceAccount" | "Namespace" | "Service" | "Secret" | "ConfigMap" | "Node"
-        | "ResourceQuota" | "LimitRange" | "ReplicationController" => &[""],
-        _ => return if group.is_empty() { kind.to_owned() } else { format!("{kind}.{group}") },
+        "Pod"
+        | "ServiceAccount"
+        | "Namespace"
+        | "Service"
+        | "Secret"
+        | "ConfigMap"
+        | "Node"
+        | "ResourceQuota"
+        | "LimitRange"
+        | "ReplicationController" => &[""],
+        _ => {
+            return if group.is_empty() {
+                kind.to_owned()
+            } else {
+                format!("{kind}.{group}")
+            };
+        }
     };
     if expected.contains(&group) {
         kind.to_owned()
@@ -336,7 +350,10 @@ mod tests {
     fn absence_is_claimed_only_where_somebody_looked() {
         let mut store = Store::default();
         store.give(vec![object("ServiceAccount", "a")], "shop");
-        assert!(matches!(store.get("ServiceAccount", "shop", "a"), Fact::Known(_)));
+        assert!(matches!(
+            store.get("ServiceAccount", "shop", "a"),
+            Fact::Known(_)
+        ));
         assert_eq!(store.get("ServiceAccount", "shop", "b"), Fact::Absent);
         assert_eq!(store.get("Namespace", "", "shop"), Fact::NotCollected);
         assert_eq!(store.list("Event", "shop", ""), Fact::NotCollected);
@@ -385,7 +402,10 @@ mod tests {
     #[test]
     fn kinds_of_other_groups_are_others() {
         assert_eq!(kind_of("v1", "Service"), "Service");
-        assert_eq!(kind_of("serving.knative.dev/v1", "Service"), "Service.serving.knative.dev");
+        assert_eq!(
+            kind_of("serving.knative.dev/v1", "Service"),
+            "Service.serving.knative.dev"
+        );
         assert_eq!(kind_of("events.k8s.io/v1", "Event"), "Event");
     }
 }

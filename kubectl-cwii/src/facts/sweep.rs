@@ -62,7 +62,10 @@ impl FromStr for Selector {
             }
             let requirement = if let Some((key, list)) = part.split_once('(') {
                 let list = list.strip_suffix(')').ok_or_else(|| refused(part))?;
-                let values = list.split(',').map(|value| value.trim().to_owned()).collect();
+                let values = list
+                    .split(',')
+                    .map(|value| value.trim().to_owned())
+                    .collect();
                 match key.split_whitespace().collect::<Vec<_>>().as_slice() {
                     [key, "in"] => Requirement::In((*key).to_owned(), values),
                     [key, "notin"] => Requirement::NotIn((*key).to_owned(), values),
@@ -70,7 +73,9 @@ impl FromStr for Selector {
                 }
             } else if let Some((key, value)) = part.split_once("!=") {
                 Requirement::NotIn(key.trim().to_owned(), vec![value.trim().to_owned()])
-            } else if let Some((key, value)) = part.split_once("==").or_else(|| part.split_once('=')) {
+            } else if let Some((key, value)) =
+                part.split_once("==").or_else(|| part.split_once('='))
+            {
                 Requirement::In(key.trim().to_owned(), vec![value.trim().to_owned()])
             } else if let Some(key) = part.strip_prefix('!') {
                 Requirement::Lacks(key.trim().to_owned())
@@ -136,9 +141,10 @@ impl Workload {
     /// Whether it is this object, or made by it.
     pub(crate) fn belongs_to(&self, store: &Store, kind: &str, name: &str) -> bool {
         self.target.kind == kind && self.target.name == name
-            || self.owners(store).iter().any(|owner| {
-                kind_of(&owner.api_version, &owner.kind) == kind && owner.name == name
-            })
+            || self
+                .owners(store)
+                .iter()
+                .any(|owner| kind_of(&owner.api_version, &owner.kind) == kind && owner.name == name)
     }
 }
 
@@ -189,7 +195,13 @@ fn created(workload: &Workload) -> Option<jiff::Timestamp> {
 pub(crate) fn likeness(pod: &Object) -> u64 {
     let mut spec = pod.get("/spec").cloned().unwrap_or_default();
     if let Some(spec) = spec.as_object_mut() {
-        for member in ["nodeName", "hostname", "subdomain", "tolerations", "priority"] {
+        for member in [
+            "nodeName",
+            "hostname",
+            "subdomain",
+            "tolerations",
+            "priority",
+        ] {
             spec.remove(member);
         }
         let is_own_token = |value: &Value| {

@@ -107,11 +107,7 @@ pub(crate) fn workloads<'o>(
     }
     for (kind, object) in &makers {
         let namespace = object.namespace().unwrap_or_default();
-        let key = (
-            namespace.to_owned(),
-            kind.clone(),
-            object.name().to_owned(),
-        );
+        let key = (namespace.to_owned(), kind.clone(), object.name().to_owned());
         // What another controller makes is that one's.
         let is_made = controller(object).is_some_and(|above| {
             makers.iter().any(|(kind, maker)| {
@@ -248,7 +244,11 @@ pub(crate) fn pod_of_template(object: &Object) -> Option<Object> {
 /// Where the pod template of a kind stands.
 pub(crate) fn template_pointer(kind: &str) -> Option<&'static str> {
     match kind {
-        "Deployment" | "ReplicaSet" | "StatefulSet" | "DaemonSet" | "ReplicationController"
+        "Deployment"
+        | "ReplicaSet"
+        | "StatefulSet"
+        | "DaemonSet"
+        | "ReplicationController"
         | "Job" => Some("/spec/template"),
         "CronJob" => Some("/spec/jobTemplate/spec/template"),
         _ => None,

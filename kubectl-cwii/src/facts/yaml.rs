@@ -172,7 +172,9 @@ impl<'t, I: Iterator<Item = Result<(Event<'t>, Span), ScanError>>> Reader<I> {
                     None => {
                         return Err(at(
                             span,
-                            format!("expected aliases that stand for at most {ALIASED} values, found more"),
+                            format!(
+                                "expected aliases that stand for at most {ALIASED} values, found more"
+                            ),
                         ));
                     }
                 }
@@ -203,7 +205,10 @@ impl<'t, I: Iterator<Item = Result<(Event<'t>, Span), ScanError>>> Reader<I> {
                     _ => return Err(at(&span, "expected a text as key, found an alias".into())),
                 },
                 _ => {
-                    return Err(at(&span, "expected a text as key, found a structure".into()));
+                    return Err(at(
+                        &span,
+                        "expected a text as key, found a structure".into(),
+                    ));
                 }
             };
             let line = saturated(span.start.line());
@@ -338,7 +343,9 @@ mod tests {
 
     #[test]
     fn every_place_has_the_line_of_its_key() {
-        let document = one("# head\nkind: Pod\nmetadata:\n  annotations:\n    a/b~c: x\nspec:\n  containers:\n  - name: app\n    env:\n    - {name: A, value: b}\n");
+        let document = one(
+            "# head\nkind: Pod\nmetadata:\n  annotations:\n    a/b~c: x\nspec:\n  containers:\n  - name: app\n    env:\n    - {name: A, value: b}\n",
+        );
         let line = |pointer: &str| document.lines[pointer];
         assert_eq!(line(""), 2);
         assert_eq!(line("/metadata"), 3);
@@ -350,7 +357,9 @@ mod tests {
 
     #[test]
     fn scalars_are_those_of_kubectl() {
-        let document = one("a: 0644\nb: yes\nc: \"true\"\nd: 2026-11-22\ne: 1.5\nf: ~\ng: 0x1f\nh: -3\ni: 1e3\nj: 10m\nk: 1.2.3\nl: !!str 5\nm: True\nn: |\n  text\no: 09\nq: 123456789012\n");
+        let document = one(
+            "a: 0644\nb: yes\nc: \"true\"\nd: 2026-11-22\ne: 1.5\nf: ~\ng: 0x1f\nh: -3\ni: 1e3\nj: 10m\nk: 1.2.3\nl: !!str 5\nm: True\nn: |\n  text\no: 09\nq: 123456789012\n",
+        );
         assert_eq!(
             document.value,
             json!({"a": 420, "b": true, "c": "true", "d": "2026-11-22", "e": 1.5, "f": null, "g": 31, "h": -3, "i": 1000.0,
@@ -370,9 +379,11 @@ mod tests {
 
     #[test]
     fn json_has_lines_too() {
-        let document = one("{\n\t\"kind\": \"Pod\",\n  \"items\": [\n    {\"a\": \"yes\"}\n  ]\n}\n");
+        let document =
+            one("{\n\t\"kind\": \"Pod\",\n  \"items\": [\n    {\"a\": \"yes\"}\n  ]\n}\n");
         assert_eq!(document.value["items"][0]["a"], "yes");
-        let document = one("{\n  \"kind\": \"Pod\",\n  \"items\": [\n    {\"a\": \"yes\"}\n  ]\n}\n");
+        let document =
+            one("{\n  \"kind\": \"Pod\",\n  \"items\": [\n    {\"a\": \"yes\"}\n  ]\n}\n");
         assert_eq!(document.lines["/items/0/a"], 4);
     }
 

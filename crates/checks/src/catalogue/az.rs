@@ -1,6 +1,6 @@
 //! AZ: federation with Entra ID.
 
-use super::{Entry, error};
+use super::{Entry, error, warning};
 
 pub(super) const ENTRIES: &[Entry] = &[
     error(
@@ -33,6 +33,11 @@ pub(super) const ENTRIES: &[Entry] = &[
         "credential-too-new",
         "the federated identity credential may not have spread yet",
     ),
+    warning(
+        "AZ07",
+        "credentials-near-limit",
+        "nearly as many federated identity credentials as fit on one identity",
+    ),
     error(
         "AZ08",
         "wrong-cloud",
@@ -52,6 +57,11 @@ pub(super) const ENTRIES: &[Entry] = &[
         "AZ11",
         "sign-in-blocked",
         "the tenant's policy or the application's state blocks the sign-in",
+    ),
+    error(
+        "AZ12",
+        "role-assignment-missing",
+        "the identity has no role on what the application uses",
     ),
     error(
         "AZ13",

@@ -69,6 +69,11 @@ pub(super) const ENTRIES: &[Entry] = &[
         "the federated principal has no access to the resource, or the product does not accept it",
     ),
     error(
+        "GCP14",
+        "uploaded-keys-outdated",
+        "the keys that were uploaded to the provider are not the cluster's",
+    ),
+    error(
         "GCP15",
         "token-lifetime-out-of-range",
         "the requested token lifetime is out of range",

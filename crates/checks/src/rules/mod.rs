@@ -23,6 +23,7 @@ mod aws;
 mod az;
 mod cwii;
 mod epi;
+mod federation;
 #[cfg(test)]
 mod fixture;
 mod gcp;
