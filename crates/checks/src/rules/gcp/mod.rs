@@ -46,6 +46,8 @@ pub(super) const EXCHANGE: &[Need] = &[
     Need::Trust,
 ];
 
+pub(super) use gcp07::finding as policy_finding;
+
 /// Why a rule of this group does not concern a workload.
 pub(super) const NO_FEDERATION: &str = "the workload does not exchange tokens at Google";
 
