@@ -7,6 +7,7 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use cwii_checks::facts::Exchange;
+pub use cwii_token::text::{printable, printable_lines};
 
 /// Standard output and standard error of the process, with errors swallowed: a closed pipe is no reason to fail a pod.
 #[derive(Debug, Default)]
@@ -60,29 +61,6 @@ impl Output {
     }
 }
 
-/// One line of text from outside, safe to print: control characters, line ends and text direction marks escaped.
-#[must_use]
-pub fn printable(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        if is_printable(c) {
-            out.push(c)
-        } else {
-            out.extend(c.escape_default())
-        }
-    }
-    out
-}
-
-/// Several lines of text from outside, safe to print; lines after the first are indented.
-#[must_use]
-pub fn printable_lines(text: &str) -> String {
-    text.lines()
-        .map(|line| printable(line.trim_end()))
-        .collect::<Vec<_>>()
-        .join("\n  ")
-}
-
 /// Cuts the presented token, and its signature alone, out of a text: a server may send back what it was sent.
 #[must_use]
 pub fn scrub(text: &str, exchange: &Exchange) -> String {
@@ -103,26 +81,4 @@ pub fn scrub(text: &str, exchange: &Exchange) -> String {
         }
     }
     text
-}
-
-fn is_printable(c: char) -> bool {
-    !c.is_control()
-        && !matches!(c, '\u{200B}'..='\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2060}'..='\u{2069}' | '\u{FEFF}')
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_a_terminal_would_obey_is_escaped() {
-        assert_eq!(
-            printable("a\u{1b}[31mb\u{202E}c\u{9b}d\né"),
-            "a\\u{1b}[31mb\\u{202e}c\\u{9b}d\\né"
-        );
-        assert_eq!(
-            printable_lines("AADSTS1: x\r\nTrace ID: y"),
-            "AADSTS1: x\n  Trace ID: y"
-        );
-    }
 }

@@ -7,10 +7,14 @@
 
 mod argv;
 mod cli;
+mod cluster;
 mod commands;
 mod document;
 mod exit;
+mod facts;
+mod manifest;
 mod problem;
+mod sources;
 mod stop;
 mod target;
 mod terminal;

@@ -1,6 +1,6 @@
 //! Why a command cannot do what was asked, and what helps.
 
-use std::fmt;
+use std::{fmt, io};
 
 /// An error with its help. The message says what was expected, what was found and where; what to do stands in the help.
 #[derive(Debug)]
@@ -35,3 +35,12 @@ impl fmt::Display for Problem {
 }
 
 impl std::error::Error for Problem {}
+
+/// What the system says, without its number.
+pub(crate) fn described(error: &io::Error) -> String {
+    let text = error.to_string();
+    match text.rsplit_once(" (os error ") {
+        Some((text, _)) => text.to_lowercase(),
+        None => text.to_lowercase(),
+    }
+}

@@ -172,6 +172,14 @@ impl Drop for Terminal {
     }
 }
 
+/// Writes a line of log to standard error, from wherever something is logged.
+pub(crate) fn log(text: &str) {
+    let mut out = io::stderr().lock();
+    let _ = out
+        .write_all(printable(text).as_bytes())
+        .and_then(|()| out.write_all(b"\n"));
+}
+
 fn is_set(name: &str) -> bool {
     std::env::var_os(name).is_some_and(|value| !value.is_empty())
 }

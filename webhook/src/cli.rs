@@ -534,6 +534,52 @@ mod tests {
     }
 
     #[test]
+    fn what_a_tool_reads_from_the_deployment_is_what_the_flags_mean() {
+        let arguments = [
+            "--aws-enabled=false",
+            "--az-enabled=true",
+            "--gcp-enabled",
+            "false",
+            "--native-annotations",
+            "--aws-default-region=eu-west-1",
+            "--az-default-tenant-id=contoso.onmicrosoft.com",
+            "--az-default-authority-host=https://login.microsoftonline.us/",
+            "--gcp-default-audience=aud",
+            "--gcp-default-delivery=config-map",
+            "--config-map-delivery=true",
+            "--agent-image=example.com/agent:1",
+            "--aws-verify-image=example.com/aws:1",
+            "--az-verify-image=example.com/az:1",
+            "--gcp-verify-image=example.com/gcp:1",
+            "--verify-image-allow=a/*,b/**",
+            "--verify-env=A=1\nB=2",
+            "--verify-cpu-request=1m",
+            "--verify-memory-request=1Mi",
+            "--verify-cpu-limit=2m",
+            "--verify-memory-limit=2Mi",
+            "--cloud-cli-cpu-request=3m",
+            "--cloud-cli-memory-request=3Mi",
+            "--cloud-cli-cpu-limit=4m",
+            "--cloud-cli-memory-limit=4Mi",
+        ];
+        let required = ["cwii-webhook", "--tls-self-signed", "localhost"];
+        let container = |arguments: &[&str]| serde_json::json!({ "args": arguments });
+        let whole = required.iter().chain(&arguments);
+        let options = Options::parse(whole).unwrap();
+        let read = cwii_contract::deployed(&container(&arguments), VERSION).unwrap();
+        assert_eq!(read.settings, options.settings);
+        assert!(read.unread.is_empty());
+        // Each flag that decides something is among the arguments.
+        for arg in command().get_arguments() {
+            let heading = arg.get_help_heading().unwrap_or_default();
+            if matches!(heading, "Providers" | "Injected containers") {
+                let flag = format!("--{}", arg.get_long().unwrap());
+                assert!(arguments.iter().any(|a| a.starts_with(&flag)), "{flag}");
+            }
+        }
+    }
+
+    #[test]
     fn durations_are_those_of_kubernetes() {
         for (text, millis) in [
             ("500ms", 500),

@@ -2,7 +2,7 @@
 //!
 //! The exchange crate fills these in, checks read them. Nothing here holds a secret in readable form.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, net::IpAddr};
 
 use cwii_contract::Provider;
 use cwii_token::{DecodeError, Discovery, Jwks, Token};
@@ -318,4 +318,40 @@ pub struct Issuer {
     pub jwks_url: Option<String>,
     /// The published keys.
     pub jwks: Fact<Jwks>,
+    /// What else was seen on the way; nothing where only documents were given.
+    pub seen: IssuerSeen,
+}
+
+/// What shows of a published issuer beside its two documents.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct IssuerSeen {
+    /// The answer to the request for the discovery document, whatever it was.
+    pub discovery: Option<DocumentAnswer>,
+    /// The answer to the request for the keys.
+    pub jwks: Option<DocumentAnswer>,
+    /// Why the discovery document's server gave no answer, where it gave none.
+    pub trouble: Option<TransportProblem>,
+    /// The same for the keys' server.
+    pub jwks_trouble: Option<TransportProblem>,
+    /// The addresses of the issuer's host.
+    pub addresses: Vec<IpAddr>,
+    /// When the certificate that the issuer served expires.
+    pub certificate_expires: Option<Timestamp>,
+}
+
+/// An HTTP answer with a document, or without.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct DocumentAnswer {
+    /// HTTP status.
+    pub status: u16,
+    /// `Content-Type`.
+    pub content_type: Option<String>,
+    /// `Cache-Control`.
+    pub cache_control: Option<String>,
+    /// `Location` of a redirect.
+    pub location: Option<String>,
+    /// Size of the body, bytes.
+    pub bytes: u64,
+    /// Whether an API server answered: it sends `X-Kubernetes-Pf-Flowschema-Uid` or `Audit-Id`.
+    pub from_api_server: bool,
 }

@@ -4,7 +4,7 @@
 //! [`diagnose()`] takes the exchange as it went, the issuer as it was seen, and the clock, and names the cause.
 //!
 //! The feature `doctor` brings the rest: the facts of a workload ([`doctor::Facts`]), a rule for each code
-//! ([`doctor::Rule`]), and what becomes of them ([`doctor::examine`]).
+//! ([`doctor::Rule`]), what becomes of them ([`doctor::examine`]), and the report in all its formats ([`output`]).
 
 pub mod catalogue;
 pub mod diagnose;
@@ -12,6 +12,8 @@ pub mod diagnose;
 pub mod doctor;
 pub mod errors;
 pub mod facts;
+#[cfg(feature = "doctor")]
+pub mod output;
 pub mod report;
 #[cfg(feature = "doctor")]
 mod rules;

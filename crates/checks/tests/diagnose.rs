@@ -6,8 +6,8 @@ use cwii_checks::{
     diagnose,
     facts::{
         Answer, Cause, ConfigurationProblem, ConfigurationProblemKind, Exchange, Fact, Failure,
-        Identity, Input, Issuer, Mechanism, Note, PresentedToken, ServerClock, Step, TokenProblem,
-        TokenProblemKind, TransportProblem, TransportProblemKind, Wire,
+        Identity, Input, Issuer, IssuerSeen, Mechanism, Note, PresentedToken, ServerClock, Step,
+        TokenProblem, TokenProblemKind, TransportProblem, TransportProblemKind, Wire,
     },
     needs_issuer,
 };
@@ -239,6 +239,7 @@ fn the_published_keys_decide_where_the_text_does_not() {
         discovery: Fact::Known(Discovery::parse(discovery.to_string().as_bytes()).unwrap()),
         jwks_url: Some("https://oidc.example.com/c/jwks".into()),
         jwks,
+        seen: IssuerSeen::default(),
     };
     let good = json!({"issuer": "https://oidc.example.com/c", "jwks_uri": "https://oidc.example.com/c/jwks"});
     let other_key = Jwks::parse(

@@ -8,6 +8,7 @@
 //! decides, [`patch`](patch::patch) writes it down.
 
 pub mod annotations;
+pub mod deployed;
 pub mod difference;
 pub mod effective;
 pub mod env;
@@ -27,6 +28,7 @@ pub mod spec;
 pub mod types;
 pub mod verdict;
 
+pub use deployed::{Deployed, deployed};
 pub use difference::{Difference, differences};
 pub use effective::{Effective, Setting, Source};
 pub use exit::VerifyExit;

@@ -6,7 +6,7 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use cwii_checks::facts::{Cause, Fact, Issuer, TransportProblemKind};
+use cwii_checks::facts::{Cause, Fact, Issuer, IssuerSeen, TransportProblemKind};
 use cwii_contract::{
     Provider,
     types::{IssuerUrl, shorten},
@@ -32,6 +32,7 @@ pub async fn issuer(issuer_url: &str, env: &Env, options: &Options, provider: Pr
         discovery: Fact::NotCollected,
         jwks_url: None,
         jwks: Fact::NotCollected,
+        seen: IssuerSeen::default(),
     };
     let parsed: IssuerUrl = match issuer_url.parse() {
         Ok(parsed) => parsed,
@@ -71,6 +72,19 @@ pub async fn issuer(issuer_url: &str, env: &Env, options: &Options, provider: Pr
     };
     issuer.discovery = discovery;
     issuer
+}
+
+/// Fetches a key set from an https URL, within `options.timeout`. The fact carries its own failure.
+pub async fn jwks(url: &str, env: &Env, options: &Options) -> Fact<Jwks> {
+    let http = match client(env, options, Provider::Az) {
+        Ok(http) => http,
+        Err(problem) => return Fact::Unreachable(problem),
+    };
+    let fetch = Fetch {
+        http,
+        deadline: Instant::now() + options.timeout,
+    };
+    fetch.get(url, KEYS_LIMIT, Jwks::parse).await
 }
 
 fn client(env: &Env, options: &Options, provider: Provider) -> Result<Http, String> {

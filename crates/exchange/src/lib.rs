@@ -29,7 +29,8 @@ use cwii_checks::facts::Exchange;
 use cwii_contract::Provider;
 use jiff::Timestamp;
 
-pub use issuer::issuer;
+pub use http::trusted_roots;
+pub use issuer::{issuer, jwks};
 
 use run::Run;
 

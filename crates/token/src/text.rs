@@ -61,6 +61,41 @@ pub fn first_difference(found: &str, expected: &str) -> Option<Difference> {
     })
 }
 
+/// One line of text from outside, safe to print: control characters, line ends, text direction marks and what else a
+/// terminal or a browser obeys instead of showing are escaped, `\u{1b}`.
+#[must_use]
+pub fn printable(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        if is_printable(c) {
+            out.push(c)
+        } else {
+            out.extend(c.escape_default())
+        }
+    }
+    out
+}
+
+/// Several lines of text from outside, safe to print; lines after the first are indented.
+#[must_use]
+pub fn printable_lines(text: &str) -> String {
+    text.lines()
+        .map(|line| printable(line.trim_end()))
+        .collect::<Vec<_>>()
+        .join("\n  ")
+}
+
+/// Whether a character shows as itself: no control character (C0, C1), no mark that changes the direction of text (UAX #9),
+/// nothing without a shape, no tag, no noncharacter.
+#[must_use]
+pub fn is_printable(c: char) -> bool {
+    !c.is_control()
+        && !matches!(c,
+            '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff0}'..='\u{fffb}' | '\u{fffe}' | '\u{ffff}'
+            | '\u{e0000}'..='\u{e0fff}')
+}
+
 impl Difference {
     /// One clause about the found text: `has a trailing slash too many`, `differs only in case, first at character 24:
     /// found `S`, expected `s``.
@@ -210,6 +245,18 @@ mod tests {
             assert_eq!(difference.kind, kind, "{found:?}");
             assert_eq!(difference.describe(), description);
         }
+    }
+
+    #[test]
+    fn what_a_terminal_would_obey_is_escaped() {
+        assert_eq!(
+            printable("a\u{1b}[31mb\u{202E}c\u{9b}d\né"),
+            "a\\u{1b}[31mb\\u{202e}c\\u{9b}d\\né"
+        );
+        assert_eq!(
+            printable_lines("AADSTS1: x\r\nTrace ID: y"),
+            "AADSTS1: x\n  Trace ID: y"
+        );
     }
 
     #[test]

@@ -14,8 +14,10 @@ pub mod aws;
 mod document;
 pub mod entra;
 pub mod google;
+pub mod judge;
 pub mod library;
 mod pattern;
+pub mod suggest;
 mod verdict;
 
 pub use document::{DocumentError, Pointers};

@@ -15,6 +15,7 @@ pub(crate) mod version;
 
 use crate::{
     cli::{Command, Format, Globals, Program},
+    cluster::{Access, Cluster, config::Environment},
     exit::ExitStatus,
     problem::Problem,
     stop::Stop,
@@ -30,6 +31,16 @@ pub(crate) struct Context {
 }
 
 impl Context {
+    /// A client for the cluster that flags, environment and kubeconfig name. Sends nothing yet.
+    ///
+    /// # Errors
+    ///
+    /// A configuration that cannot be used.
+    pub(crate) async fn connect(&self) -> Result<Cluster, Problem> {
+        let access = Access::load(&self.globals, &Environment::of_process())?;
+        Cluster::new(access, &self.globals, &self.stop).await
+    }
+
     /// The output format: the first of those that the command has, unless another of them was asked for.
     ///
     /// # Errors

@@ -14,6 +14,21 @@ pub(super) const ENTRIES: &[Entry] = &[
         "two mechanisms of one cloud are configured",
     ),
     warning(
+        "APP03",
+        "sdk-too-old",
+        "the application's SDK is older than the mechanism",
+    ),
+    error(
+        "APP04",
+        "application-caches-credentials",
+        "the application keeps a token or credentials past their end",
+    ),
+    warning(
+        "APP05",
+        "token-path-hard-coded",
+        "a token path is written down where no token is mounted",
+    ),
+    warning(
         "APP06",
         "surprising-override",
         "a variable changes what the SDKs do",

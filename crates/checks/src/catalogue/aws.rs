@@ -19,9 +19,29 @@ pub(super) const ENTRIES: &[Entry] = &[
         "the token's audience is not a client id of the IAM OIDC provider",
     ),
     error(
+        "AWS04",
+        "trust-names-another-provider",
+        "the role's trust policy names another OIDC provider than the token's",
+    ),
+    error(
         "AWS05",
         "trust-policy-mismatch",
         "the role's trust policy does not admit the token, or the role does not exist",
+    ),
+    error(
+        "AWS06",
+        "condition-key-unknown",
+        "the trust policy asks for a condition key that no token of the issuer has",
+    ),
+    error(
+        "AWS07",
+        "wildcard-taken-literally",
+        "the trust policy has a wildcard where it is a letter like any other",
+    ),
+    error(
+        "AWS08",
+        "any-service-account-admitted",
+        "the trust policy lets any ServiceAccount of the cluster assume the role",
     ),
     error(
         "AWS09",
@@ -29,6 +49,7 @@ pub(super) const ENTRIES: &[Entry] = &[
         "the trust policy does not allow the action",
     ),
     error("AWS10", "role-arn-invalid", "the role ARN is not one"),
+    error("AWS11", "role-missing", "the role does not exist"),
     warning(
         "AWS12",
         "region-ambiguous",
@@ -54,10 +75,30 @@ pub(super) const ENTRIES: &[Entry] = &[
         "denied-by-organization",
         "a policy above the role denies the call",
     ),
+    warning(
+        "AWS17",
+        "action-not-permitted",
+        "the role's permissions do not cover an action that the workload needs",
+    ),
+    warning(
+        "AWS18",
+        "refused-exchanges-recorded",
+        "CloudTrail has refused exchanges of this ServiceAccount",
+    ),
     error("AWS19", "exchange-refused", "STS refuses the exchange"),
     error(
         "AWS20",
         "credentials-of-somebody-else",
         "the credentials are not those of the expected role",
+    ),
+    warning(
+        "AWS21",
+        "metadata-intercepted",
+        "kube2iam or kiam still stands between pods and credentials",
+    ),
+    error(
+        "AWS22",
+        "chained-role-refused",
+        "a role further on in the chain does not admit the one before it",
     ),
 ];

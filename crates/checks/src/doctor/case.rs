@@ -158,11 +158,66 @@ impl<'a> Case<'a> {
     pub fn plan(&self) -> Result<Result<Plan, Denial>, Gap> {
         self.service_account()?;
         self.namespace()?;
-        for owner in self.owners() {
-            known(&owner.object, Need::Owners)?;
+        let owners: Vec<_> = self
+            .owners()
+            .iter()
+            .filter_map(|owner| Some((workload_kind(owner)?, owner)))
+            .collect();
+        let has_deployment = owners.iter().any(|(kind, owner)| {
+            *kind == WorkloadKind::Deployment && matches!(owner.object, Fact::Known(_))
+        });
+        for (kind, owner) in owners {
+            // A ReplicaSet speaks only where no Deployment does.
+            if kind != WorkloadKind::ReplicaSet || !has_deployment {
+                known(&owner.object, Need::Owners)?;
+            }
         }
         self.look(Need::WebhookSettings);
         Ok(plan(self.facts, self.pod()?))
+    }
+
+    /// The pod as the template of its nearest controller makes it, before any admission; none for a pod without one, or
+    /// whose controllers could not be read.
+    #[must_use]
+    pub fn template(&self) -> Option<Object> {
+        self.owners().iter().find_map(|owner| match &owner.object {
+            Fact::Known(object) => object.template_pod(),
+            _ => None,
+        })
+    }
+
+    /// The webhook's work on this workload, once more: on the template where there is one, else on the pod itself.
+    ///
+    /// # Errors
+    ///
+    /// One of the four scopes could not be read.
+    pub fn replay(&self) -> Result<Replay, Gap> {
+        let Some(template) = self.template() else {
+            return Ok(Replay {
+                plan: self.plan()?,
+                admitted: None,
+                template: None,
+            });
+        };
+        // Whatever cannot be read ends this as it ends a plan of the pod itself.
+        let _ = self.plan()?;
+        let plan = plan(self.facts, &template);
+        let admitted = plan.as_ref().ok().and_then(|plan| admit(&template, plan));
+        Ok(Replay {
+            plan,
+            admitted,
+            template: Some(template),
+        })
+    }
+
+    /// The scopes as the contract reads them, in order of precedence.
+    ///
+    /// # Errors
+    ///
+    /// One of the four could not be read.
+    pub fn layers(&self) -> Result<Vec<Layer>, Gap> {
+        let _ = self.plan()?;
+        Ok(layers(self.facts, self.pod()?))
     }
 
     /// The place of a setting with provenance.
@@ -200,6 +255,28 @@ impl<'a> Case<'a> {
     pub fn trust(&self) -> Result<&'a Library, Gap> {
         known(&self.look(Need::Trust).trust, Need::Trust)?.ok_or_else(|| not_collected(Need::Trust))
     }
+}
+
+/// What the webhook would do to a workload.
+#[derive(Debug)]
+pub struct Replay {
+    /// What it would inject, or why it would refuse the pod.
+    pub plan: Result<Plan, Denial>,
+    /// The template, as it comes out of the admission.
+    pub admitted: Option<Object>,
+    /// The template as a pod.
+    pub template: Option<Object>,
+}
+
+/// A pod as the webhook would patch it; none where it is no pod.
+#[must_use]
+pub fn admit(pod: &Object, plan: &Plan) -> Option<Object> {
+    let parsed = Pod::deserialize(pod.value()).ok()?;
+    let operations = serde_json::to_value(cwii_contract::patch(&parsed, plan).operations).ok()?;
+    let patch: json_patch::Patch = serde_json::from_value(operations).ok()?;
+    let mut value = pod.value().clone();
+    json_patch::patch(&mut value, &patch).ok()?;
+    Some(pod.with_value(value))
 }
 
 macro_rules! look_for {
@@ -304,17 +381,7 @@ pub(super) fn layers(facts: &Facts, pod: &Object) -> Vec<Layer> {
     let workloads: Vec<_> = facts
         .owners
         .iter()
-        .filter_map(|owner| {
-            let reference: OwnerReference = serde_json::from_value(serde_json::json!({
-                "apiVersion": owner.api_version,
-                "kind": owner.kind,
-                "name": owner.name,
-                "uid": "",
-                "controller": true,
-            }))
-            .ok()?;
-            Some((WorkloadKind::of(&reference)?, owner))
-        })
+        .filter_map(|owner| Some((workload_kind(owner)?, owner)))
         .collect();
     for (kind, owner) in &workloads {
         // A ReplicaSet speaks only where no Deployment does.
@@ -342,6 +409,19 @@ pub(super) fn layers(facts: &Facts, pod: &Object) -> Vec<Layer> {
         });
     }
     layers
+}
+
+/// The kind of a controller, if it is one whose annotations the contract reads.
+fn workload_kind(owner: &Owner) -> Option<WorkloadKind> {
+    let reference: OwnerReference = serde_json::from_value(serde_json::json!({
+        "apiVersion": owner.api_version,
+        "kind": owner.kind,
+        "name": owner.name,
+        "uid": "",
+        "controller": true,
+    }))
+    .ok()?;
+    WorkloadKind::of(&reference)
 }
 
 pub(super) fn plan(facts: &Facts, pod: &Object) -> Result<Plan, Denial> {

@@ -147,7 +147,7 @@ fn only_kid(facts: &Facts) -> Option<String> {
 }
 
 /// A text in the form of a token: what has claims but no signature of anybody.
-fn unsigned(claims: &Map<String, Value>, kid: Option<String>) -> Option<Token> {
+pub(crate) fn unsigned(claims: &Map<String, Value>, kid: Option<String>) -> Option<Token> {
     let header = match kid {
         Some(kid) => json!({"alg": "RS256", "kid": kid}),
         None => json!({"alg": "RS256"}),

@@ -8,20 +8,22 @@ mod case;
 mod claims;
 mod examine;
 mod facts;
-pub(crate) mod mechanism;
+mod mechanism;
 mod object;
 mod rule;
+mod settings;
 
-pub use case::{Case, Gap};
+pub use case::{Case, Gap, Replay, admit};
 pub(crate) use case::{MECHANISMS, not_collected};
-pub(crate) use claims::NEEDS as TOKEN;
+pub(crate) use claims::{NEEDS as TOKEN, unsigned};
 pub use claims::{TokenOrigin, TokenView};
 pub use examine::{Examination, State, Verdict, examine};
 pub use facts::{Backend, Facts, Need, Owner, Permission, Place, Target};
 #[cfg(test)]
 pub(crate) use mechanism::detect;
-pub(crate) use mechanism::variable_subject;
 pub use mechanism::{Given, Mechanism, MechanismKind, PodToken};
+pub(crate) use mechanism::{aws, azure, google, token_at, variable_subject};
 pub(crate) use object::escape;
 pub use object::{Container, Manager, Object, Origin, ProjectedToken};
 pub use rule::{Documentation, Elsewhere, Outcome, Rule, rule, rules};
+pub use settings::webhook_settings;

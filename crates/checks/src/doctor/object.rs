@@ -305,6 +305,38 @@ impl Object {
         tokens
     }
 
+    /// JSON pointer to the pod template in a workload; none where there is none.
+    #[must_use]
+    pub fn template_pointer(&self) -> Option<&'static str> {
+        ["/spec/template", "/spec/jobTemplate/spec/template"]
+            .into_iter()
+            .find(|pointer| {
+                self.get(pointer)
+                    .is_some_and(|template| template.get("spec").is_some())
+            })
+    }
+
+    /// A pod as a workload's template makes it, before anybody changes it. Pointers into it are pointers into the template.
+    #[must_use]
+    pub fn template_pod(&self) -> Option<Self> {
+        let template = self.get(self.template_pointer()?)?;
+        let mut metadata = template
+            .get("metadata")
+            .and_then(Value::as_object)
+            .cloned()
+            .unwrap_or_default();
+        metadata.insert("generateName".into(), format!("{}-", self.name()).into());
+        if let Some(namespace) = self.namespace() {
+            metadata.insert("namespace".into(), namespace.into());
+        }
+        Some(Self::new(serde_json::json!({
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": metadata,
+            "spec": template.get("spec"),
+        })))
+    }
+
     /// Line of a pointer, or of the nearest place above it that has one.
     fn line(&self, pointer: &str) -> Option<u32> {
         let lines = &self.origin()?.lines;

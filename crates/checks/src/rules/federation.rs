@@ -90,7 +90,11 @@ pub(super) fn set_by(finding: Finding, case: &Case<'_>, object: &Object, key: &s
     });
     finding.evidence(
         "set by",
-        format!("field manager `{}`{}", manager.name, age.unwrap_or_default()),
+        format!(
+            "field manager `{}`{}",
+            manager.name,
+            age.unwrap_or_default()
+        ),
     )
 }
 

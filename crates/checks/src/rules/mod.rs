@@ -33,6 +33,7 @@ mod iss;
 mod net;
 mod pod;
 mod tok;
+mod words;
 
 /// From the cluster outwards, as the catalogue.
 pub(crate) const GROUPS: &[&[Rule]] = &[

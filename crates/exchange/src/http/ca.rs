@@ -176,6 +176,43 @@ impl Roots {
     }
 }
 
+/// The certificates that programs without a setting of their own trust, as Go's `crypto/x509` has it: `SSL_CERT_FILE` and
+/// `SSL_CERT_DIR`, else the system's store, else Mozilla's roots.
+///
+/// # Errors
+///
+/// A variable names a file that cannot be read or holds no certificate.
+pub fn trusted_roots(env: &Env) -> Result<RootCertStore, ConfigurationProblem> {
+    for (name, separator) in [("SSL_CERT_FILE", None), ("SSL_CERT_DIR", Some(':'))] {
+        let Some(value) = env.non_empty(name) else {
+            continue;
+        };
+        let problem = |kind, problem: String| ConfigurationProblem {
+            name: name.to_owned(),
+            source: ENVIRONMENT.to_owned(),
+            problem,
+            kind,
+        };
+        let mut store = RootCertStore::empty();
+        let paths: Vec<&str> = match separator {
+            Some(separator) => value.split(separator).collect(),
+            None => vec![value],
+        };
+        for path in paths {
+            add(&mut store, path)
+                .map_err(|e| problem(ConfigurationProblemKind::Unreadable, e.describe(path)))?;
+        }
+        if store.is_empty() {
+            return Err(problem(
+                ConfigurationProblemKind::Invalid,
+                format!("certificates in PEM form are expected at `{value}`, none was found"),
+            ));
+        }
+        return Ok(store);
+    }
+    Ok(Roots::system().unwrap_or_else(Roots::compiled_in).store)
+}
+
 /// The TLS configuration of a client that trusts these roots; none trusts nobody, for plain HTTP.
 pub(super) fn client_config(roots: Option<RootCertStore>) -> Result<ClientConfig, Cause> {
     let mut config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))

@@ -34,6 +34,8 @@ use url::Url;
 
 use crate::{Clock, run::Run};
 
+pub use ca::trusted_roots;
+
 pub(crate) use ca::{OwnVariable, Roots};
 pub(crate) use connect::Ahead;
 pub(crate) use dns::Resolver;

@@ -1,6 +1,7 @@
 //! AWS documents in the shapes that the AWS CLI, the IAM API and Terraform print.
 
 use cwii_contract::types::RoleArn;
+use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::{
@@ -66,6 +67,10 @@ pub struct Association {
     pub target_role_arn: Option<String>,
     /// `disableSessionTags`.
     pub disable_session_tags: bool,
+    /// `associationArn`, which tells region and account of the cluster.
+    pub arn: Option<String>,
+    /// `modifiedAt`, else `createdAt`: when it took its present form. Terraform does not say.
+    pub changed_at: Option<Timestamp>,
 }
 
 /// What a document does not say about itself.
@@ -316,6 +321,8 @@ impl Documents {
             disable_session_tags: node
                 .optional_bool(&["disableSessionTags", "disable_session_tags"])?
                 .unwrap_or(false),
+            arn: node.optional_text(&["associationArn", "association_arn"])?,
+            changed_at: time(node, "modifiedAt").or_else(|| time(node, "createdAt")),
         };
         let associations = self.associations.get_or_insert_default();
         let same = |known: &Association| {
@@ -338,8 +345,19 @@ impl Documents {
     }
 }
 
+/// A time as the AWS CLI prints it: ISO 8601, or seconds since 1970 where it is set up so.
+fn time(node: &Node<'_>, member: &'static str) -> Option<Timestamp> {
+    match node.get(&[member])?.value {
+        Value::String(text) => text.parse().ok(),
+        Value::Number(seconds) => {
+            Timestamp::from_millisecond((seconds.as_f64()? * 1000.0) as i64).ok()
+        }
+        _ => None,
+    }
+}
+
 /// The ARN of the provider of a URL in an account.
-pub(super) fn provider_arn(partition: &str, account: &str, url: &str) -> String {
+pub(crate) fn provider_arn(partition: &str, account: &str, url: &str) -> String {
     format!("arn:{partition}:iam::{account}:oidc-provider/{url}")
 }
 

@@ -12,6 +12,7 @@ mod sts;
 
 use cwii_token::{KeyError, SignatureError};
 
+pub(crate) use documents::provider_arn;
 pub use documents::{Association, Documents, Hints, OidcProvider, Role};
 pub use pod_identity::{
     Pod, PodIdentity, PodIdentityRequest, PodIdentityVerdict, evaluate_pod_identity,

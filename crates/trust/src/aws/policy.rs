@@ -26,6 +26,10 @@ pub struct Policy {
     pub version: Version,
     /// `Statement`, as an array even where the document has a single object.
     pub statements: Vec<Statement>,
+    /// The policy as it was given, decoded: what a corrected one is made of.
+    pub source: Value,
+    /// JSON pointer to the policy in the document that holds it; pointers of statements and clauses begin with it.
+    pub pointer: String,
 }
 
 /// `Version` of the policy language.
@@ -163,6 +167,8 @@ impl Policy {
             name: name.to_owned(),
             version,
             statements,
+            source: node.value.clone(),
+            pointer: node.pointer.clone(),
         })
     }
 

@@ -34,6 +34,7 @@ pub struct Library {
     entries: Vec<Entry>,
     clusters: Vec<ClusterDescription>,
     discovery: Option<Discovery>,
+    published_discovery: Option<Discovery>,
     published_jwks: Option<Jwks>,
     cluster_jwks: Option<Jwks>,
     claims: Vec<(String, Claims)>,
@@ -162,10 +163,14 @@ impl Library {
         let mut objects = document.as_array().map_or(1, Vec::len);
         let value = match shape {
             Shape::Discovery => {
-                self.discovery =
-                    Some(Discovery::parse(&bytes_of(document)).map_err(|error| {
-                        malformed(foreign("discovery document", document, &error))
-                    })?);
+                let discovery = Discovery::parse(&bytes_of(document))
+                    .map_err(|error| malformed(foreign("discovery document", document, &error)))?;
+                let place = if base_name(file).contains("published") {
+                    &mut self.published_discovery
+                } else {
+                    &mut self.discovery
+                };
+                *place = Some(discovery);
                 document.clone()
             }
             Shape::Jwks | Shape::PublishedJwks => {
@@ -403,10 +408,16 @@ impl Library {
         self.cluster_jwks.as_ref()
     }
 
-    /// The issuer's discovery document.
+    /// The cluster's discovery document.
     #[must_use]
     pub fn discovery(&self) -> Option<&Discovery> {
         self.discovery.as_ref()
+    }
+
+    /// The discovery document that the public issuer serves: one in a file whose name contains `published`.
+    #[must_use]
+    pub fn published_discovery(&self) -> Option<&Discovery> {
+        self.published_discovery.as_ref()
     }
 
     /// Claims of tokens of this ServiceAccount, in the order in which they were given: those whose claim `kubernetes.io`
@@ -455,6 +466,37 @@ impl Library {
     pub fn has_aws_providers(&self) -> bool {
         self.has_any(&[Shape::AwsOidcProvider, Shape::AwsOidcProviderList])
             || self.aws(None).providers.is_some()
+    }
+
+    /// Whether all IAM OIDC providers of an account are known: a list that has one of this account, or an empty list that is
+    /// not named after another account. Providers that were described one by one say nothing about others.
+    #[must_use]
+    pub fn has_all_aws_providers_of(&self, account: &str) -> bool {
+        self.entries
+            .iter()
+            .filter(|entry| entry.shape == Shape::AwsOidcProviderList)
+            .any(|entry| {
+                let arns: Vec<&str> = entry
+                    .value
+                    .get("OpenIDConnectProviderList")
+                    .and_then(Value::as_array)
+                    .into_iter()
+                    .flatten()
+                    .filter_map(|provider| provider.get("Arn")?.as_str())
+                    .collect();
+                let named = account_in(base_name(&entry.file));
+                named == Some(account)
+                    || named.is_none() && arns.is_empty()
+                    || arns
+                        .iter()
+                        .any(|arn| arn.split(':').nth(4) == Some(account))
+            })
+    }
+
+    /// Whether a list of EKS Pod Identity associations was given, as opposed to single ones, which say nothing about others.
+    #[must_use]
+    pub fn has_all_associations(&self) -> bool {
+        self.has_any(&[Shape::AwsPodIdentityAssociationList])
     }
 
     /// Whether any EKS Pod Identity association, or a list of them, was given.
@@ -508,6 +550,44 @@ impl Library {
             .map(|entry| (entry.file.as_str(), entry.shape))
     }
 
+    /// The file that tells of an IAM role; the last one counts.
+    #[must_use]
+    pub fn file_of_aws_role(&self, role: &RoleArn) -> Option<&str> {
+        let hints = aws::Hints {
+            role_arn: Some(role),
+        };
+        self.entries
+            .iter()
+            .rev()
+            .find(|entry| {
+                let mut documents = aws::Documents::default();
+                documents.add_known(&entry.value, &hints);
+                documents.role(role.as_str()).is_some()
+            })
+            .map(|entry| entry.file.as_str())
+    }
+
+    /// The file that tells of an IAM OIDC provider, by its ARN; one with its client ids rather than a list.
+    #[must_use]
+    pub fn file_of_aws_provider(&self, arn: &str, role: &RoleArn) -> Option<&str> {
+        let hints = aws::Hints {
+            role_arn: Some(role),
+        };
+        let tells =
+            |entry: &&Entry, detailed: bool| {
+                let mut documents = aws::Documents::default();
+                documents.add_known(&entry.value, &hints);
+                documents.providers.iter().flatten().any(|provider| {
+                    provider.arn == arn && (provider.client_ids.is_some() || !detailed)
+                })
+            };
+        let entries = || self.entries.iter().rev();
+        entries()
+            .find(|entry| tells(entry, true))
+            .or_else(|| entries().find(|entry| tells(entry, false)))
+            .map(|entry| entry.file.as_str())
+    }
+
     /// The file that a clause of an evaluator's verdict stands in, where it can be told: that of the given shape, if there is
     /// only one.
     #[must_use]
@@ -520,6 +600,68 @@ impl Library {
             (Some(only), None) => Some(&only.file),
             _ => None,
         }
+    }
+
+    /// The federated principals that trust policies without a role name, in order.
+    pub(crate) fn federated_principals(&self) -> Vec<String> {
+        let mut found = Vec::new();
+        for entry in &self.entries {
+            if entry.shape != Shape::AwsTrustPolicy {
+                continue;
+            }
+            let Some(documents) = NOBODYS_ROLE.parse().ok().map(|role: RoleArn| {
+                let mut documents = aws::Documents::default();
+                documents.add_known(
+                    &entry.value,
+                    &aws::Hints {
+                        role_arn: Some(&role),
+                    },
+                );
+                documents
+            }) else {
+                continue;
+            };
+            for role in &documents.roles {
+                let principals = role
+                    .trust_policy
+                    .statements
+                    .iter()
+                    .flat_map(|statement| &statement.principals.named)
+                    .filter(|principal| principal.kind == "Federated");
+                found.extend(principals.map(|principal| principal.value.clone()));
+            }
+        }
+        found
+    }
+
+    /// The service accounts that allow policies' files are named after.
+    pub(crate) fn policy_owners(&self) -> Vec<String> {
+        self.owners(&[Shape::GoogleIamPolicy], |name| {
+            let end = name.find(".gserviceaccount.com")? + ".gserviceaccount.com".len();
+            let email = name.get(..end)?;
+            let local = email.find('@')?;
+            let start = email
+                .get(..local)?
+                .rfind(|c: char| !c.is_ascii_alphanumeric() && c != '-')
+                .map_or(0, |at| at + 1);
+            Some(email.get(start..)?.to_owned())
+        })
+    }
+
+    /// The client ids that credentials' files are named after.
+    pub(crate) fn credential_owners(&self) -> Vec<String> {
+        self.owners(
+            &[Shape::EntraCredentials, Shape::EntraIdentityCredentials],
+            |name| uuids(name).next().map(str::to_owned),
+        )
+    }
+
+    fn owners(&self, shapes: &[Shape], owner: impl Fn(&str) -> Option<String>) -> Vec<String> {
+        self.entries
+            .iter()
+            .filter(|entry| shapes.contains(&entry.shape))
+            .filter_map(|entry| owner(base_name(&entry.file)))
+            .collect()
     }
 
     fn has_any(&self, shapes: &[Shape]) -> bool {

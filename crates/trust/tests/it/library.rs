@@ -677,3 +677,28 @@ fn managed_identity() -> Value {
     json!({"id": IDENTITY.replace("resourcegroups", "resourceGroups"), "clientId": CLIENT, "principalId": OTHER_CLIENT,
         "name": "checkout", "type": "Microsoft.ManagedIdentity/userAssignedIdentities"})
 }
+
+#[test]
+fn the_published_discovery_document_is_told_from_the_clusters_by_its_file() {
+    let mut library = Library::default();
+    let document =
+        |issuer: &str| json!({"issuer": issuer, "jwks_uri": "https://oidc.example.com/keys"});
+    library
+        .add("discovery.json", &document("https://oidc.example.com/a"))
+        .unwrap();
+    library
+        .add(
+            "published-discovery.json",
+            &document("https://oidc.example.com/b"),
+        )
+        .unwrap();
+    let issuer = |discovery: Option<&cwii_token::Discovery>| discovery.map(|d| d.issuer.clone());
+    assert_eq!(
+        issuer(library.discovery()).as_deref(),
+        Some("https://oidc.example.com/a")
+    );
+    assert_eq!(
+        issuer(library.published_discovery()).as_deref(),
+        Some("https://oidc.example.com/b")
+    );
+}

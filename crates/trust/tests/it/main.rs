@@ -13,4 +13,5 @@ mod google;
 mod library;
 mod pod_identity;
 mod properties;
+mod suggest;
 mod support;

@@ -72,7 +72,11 @@ fn injected_token(pod: &Object) -> Option<PodToken> {
     token_at(pod, "azure-identity-token", Some(CLASSIC_TOKEN_FILE)).or_else(|| {
         pod.projected_tokens()
             .into_iter()
-            .filter(|source| source.volume.starts_with("azure-workload-identity-reserved"))
+            .filter(|source| {
+                source
+                    .volume
+                    .starts_with("azure-workload-identity-reserved")
+            })
             .find_map(|source| token_at(pod, &source.volume, None))
     })
 }

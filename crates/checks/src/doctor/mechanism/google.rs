@@ -100,8 +100,7 @@ fn federation(facts: &Facts, pod: &Object) -> Option<Mechanism> {
         Fact::Known(account) => Some(account),
         _ => None,
     };
-    let given =
-        |key: &str| account.and_then(|account| Given::annotation(account, key));
+    let given = |key: &str| account.and_then(|account| Given::annotation(account, key));
     let token = token_at(pod, "gcp-iam-token", Some(TOKEN_FILE));
     // The init container `gcloud-setup` keeps what the annotations said when the pod was made.
     let provider =

@@ -213,7 +213,7 @@ pub(crate) fn variable_subject(pod: &Object, container: &Container<'_>, name: &s
 }
 
 /// The token that lies at a path in a container, or in the volume of a name.
-pub(super) fn token_at(pod: &Object, volume: &str, path: Option<&str>) -> Option<PodToken> {
+pub(crate) fn token_at(pod: &Object, volume: &str, path: Option<&str>) -> Option<PodToken> {
     pod.projected_tokens().into_iter().find_map(|source| {
         let paths: Vec<_> = pod
             .containers()

@@ -34,7 +34,7 @@ use serde_json::{Value, json};
 
 use super::each;
 use crate::{
-    doctor::{Case, Gap, Need, Outcome, Rule, mechanism::azure::TOKEN_DIRECTORY},
+    doctor::{Case, Gap, Need, Outcome, Rule, azure::TOKEN_DIRECTORY},
     report::{Applicability, Finding},
     rules::federation::{quote, template_prefix, workload},
 };

@@ -35,7 +35,7 @@ use serde_json::json;
 
 use super::{CLUSTER, each};
 use crate::{
-    doctor::{Case, Gap, Outcome, Rule, mechanism::azure::PROXY_SIDECAR},
+    doctor::{Case, Gap, Outcome, Rule, azure::PROXY_SIDECAR},
     report::{Applicability, Finding},
     rules::federation::{quote, template_prefix, workload},
 };

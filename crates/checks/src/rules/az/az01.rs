@@ -36,7 +36,7 @@ use cwii_contract::{Provider, types::ClientId};
 
 use super::{annotation_of, each};
 use crate::{
-    doctor::{Case, Gap, Outcome, Rule, mechanism::azure::CLIENT_ID},
+    doctor::{Case, Gap, Outcome, Rule, azure::CLIENT_ID},
     report::{Applicability, Finding},
     rules::federation::{annotate, with_commands, workload},
 };

@@ -38,7 +38,7 @@ use cwii_contract::{Provider, env};
 
 use super::each;
 use crate::{
-    doctor::{Case, Container, Gap, Mechanism, MechanismKind, Outcome, Rule, mechanism::azure::CLIENT_ID},
+    doctor::{Case, Container, Gap, Mechanism, MechanismKind, Outcome, Rule, azure::CLIENT_ID},
     report::{Applicability, Finding},
     rules::federation::{quote, restart, with_commands, workload},
 };

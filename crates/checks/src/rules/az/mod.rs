@@ -188,12 +188,7 @@ impl Assertion<'_> {
         match reason {
             Reason::AudienceMismatch => changed.audiences = vec![audience.to_owned()],
             Reason::SubjectCaseMismatch => changed.subject = Some(subject.to_owned()),
-            Reason::SubjectMismatch
-                if !credential
-                    .subject
-                    .as_deref()
-                    .is_some_and(|subject| subject.parse::<ServiceAccountSubject>().is_ok()) =>
-            {
+            Reason::SubjectMismatch if !names_somebody(credential) => {
                 changed.subject = Some(subject.to_owned());
             }
             Reason::IssuerMismatch
@@ -355,6 +350,12 @@ impl Assertion<'_> {
         }
         name
     }
+}
+
+/// Whether a credential is some ServiceAccount's, if not this one's.
+fn names_somebody(credential: &FederatedIdentityCredential) -> bool {
+    let subject = credential.subject.as_deref();
+    subject.is_some_and(|subject| subject.parse::<ServiceAccountSubject>().is_ok())
 }
 
 /// The credential that a clause stands in.

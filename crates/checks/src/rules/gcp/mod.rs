@@ -22,7 +22,7 @@ use super::federation::{answer, document, exchanges, missing, quote};
 use crate::{
     doctor::{
         Case, Gap, Given, Mechanism, MechanismKind, Need, Object, Outcome, TokenOrigin, TokenView,
-        mechanism::google::{CREDENTIALS, CREDENTIALS_FILE, PROVIDER},
+        google::{CREDENTIALS, CREDENTIALS_FILE, PROVIDER},
     },
     report::{Finding, Subject},
 };
@@ -79,11 +79,14 @@ pub(super) struct Fault {
     pub(super) answer: String,
 }
 
+/// What names a provider, and the provider if it does.
+pub(super) type Named = (Given, Result<PoolProvider, ParseError>);
+
 /// The provider that a mechanism presents its token to; none where it does not say.
 pub(super) fn provider_name(
     case: &Case<'_>,
     mechanism: &Mechanism,
-) -> Result<Option<(Given, Result<PoolProvider, ParseError>)>, Gap> {
+) -> Result<Option<Named>, Gap> {
     let given = match &mechanism.google_provider {
         Some(given) => given.clone(),
         None => match credentials(case, mechanism)? {
@@ -131,10 +134,7 @@ pub(super) fn service_account(
 }
 
 /// Asks what Google's STS would answer.
-pub(super) fn exchange<'a>(
-    case: &Case<'a>,
-    mechanism: &Mechanism,
-) -> Result<Exchange<'a>, Gap> {
+pub(super) fn exchange<'a>(case: &Case<'a>, mechanism: &Mechanism) -> Result<Exchange<'a>, Gap> {
     let library = case.trust()?;
     let provider = match provider_name(case, mechanism)? {
         Some((_, Ok(provider))) => provider,
@@ -434,9 +434,8 @@ pub(super) fn credentials(
                 return Ok(given.subject.map(|subject| parsed(subject, &given.value)));
             }
             match config_map_at(pod, names::GCP_CREDENTIALS_FILE) {
-                Some(source) => from_config_map(case, &source).map(|found| {
-                    found.map(|(subject, text)| parsed(subject, &text))
-                }),
+                Some(source) => from_config_map(case, &source)
+                    .map(|found| found.map(|(subject, text)| parsed(subject, &text))),
                 None => Ok(None),
             }
         }
@@ -448,9 +447,8 @@ pub(super) fn credentials(
                 return Ok(None);
             };
             match config_map_at(pod, &path.value) {
-                Some(source) => from_config_map(case, &source).map(|found| {
-                    found.map(|(subject, text)| parsed(subject, &text))
-                }),
+                Some(source) => from_config_map(case, &source)
+                    .map(|found| found.map(|(subject, text)| parsed(subject, &text))),
                 None => Ok(None),
             }
         }
@@ -468,7 +466,10 @@ struct ConfigMapKey {
 /// The ConfigMap that the file at a path comes from.
 fn config_map_at(pod: &Object, path: &str) -> Option<ConfigMapKey> {
     let text = |value: &serde_json::Value, member: &str| {
-        value.get(member).and_then(|v| v.as_str()).map(str::to_owned)
+        value
+            .get(member)
+            .and_then(|v| v.as_str())
+            .map(str::to_owned)
     };
     for container in pod.containers() {
         for mount in container.elements("volumeMounts") {

@@ -29,7 +29,7 @@
 
 use super::{CLUSTER, clusters, each, has_metadata_server};
 use crate::{
-    doctor::{Case, Gap, Outcome, Rule, mechanism::google::GKE_METADATA_SERVER},
+    doctor::{Case, Gap, Outcome, Rule, google::GKE_METADATA_SERVER},
     report::{Applicability, Finding},
     rules::federation::{template_prefix, workload},
 };

@@ -34,7 +34,7 @@ use cwii_contract::types::ServiceAccountEmail;
 
 use super::{CLUSTER, each};
 use crate::{
-    doctor::{Case, Gap, Outcome, Rule, mechanism::google::GKE_SERVICE_ACCOUNT},
+    doctor::{Case, Gap, Outcome, Rule, google::GKE_SERVICE_ACCOUNT},
     report::{Applicability, Finding},
     rules::federation::{annotate, set_by, with_commands},
 };

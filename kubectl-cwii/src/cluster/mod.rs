@@ -1,0 +1,13 @@
+//! The Kubernetes API as the commands use it: configuration by kubectl's rules, credentials, and a client that says why
+//! it could not look.
+
+pub(crate) mod client;
+pub(crate) mod config;
+mod exec;
+mod proxy;
+pub(crate) mod resource;
+mod tls;
+
+pub(crate) use client::{Cluster, Failure, ListOptions, fact};
+pub(crate) use config::Access;
+pub(crate) use resource::Resource;
