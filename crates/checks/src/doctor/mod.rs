@@ -8,7 +8,7 @@ mod case;
 mod claims;
 mod examine;
 mod facts;
-pub(crate) mod mechanism;
+mod mechanism;
 mod object;
 mod rule;
 
