@@ -54,6 +54,8 @@ use crate::{
 pub(crate) struct Cluster {
     client: Client,
     access: Access,
+    /// The proxy on the way, without its password.
+    via: Option<String>,
     /// When the credentials that were sent end, where that is known, and what they are.
     expires: Option<(Timestamp, &'static str)>,
     is_anonymous: bool,
@@ -200,6 +202,18 @@ impl Cluster {
         let config = config(&access);
         let variable = |name: &str| std::env::var(name).ok();
         let proxy = proxy::for_server(&access.server, &access.cluster, variable)?;
+        let via = proxy.as_ref().map(|proxy| {
+            let uri = proxy.uri();
+            let port = uri
+                .port()
+                .map_or_else(String::new, |port| format!(":{port}"));
+            // Less the password that its URL may hold.
+            format!(
+                "{}://{}{port}",
+                uri.scheme_str().unwrap_or("http"),
+                uri.host().unwrap_or_default()
+            )
+        });
         let mut http = HttpConnector::new();
         http.enforce_http(false);
         http.set_nodelay(true);
@@ -243,6 +257,7 @@ impl Cluster {
         Ok(Self {
             client,
             access,
+            via,
             expires: credentials.expires,
             is_anonymous: credentials.authorization.is_none() && credentials.identity.is_none(),
             request_timeout: flags.request_timeout,
@@ -673,11 +688,11 @@ impl Cluster {
             .body(body)
             .map_err(|error| Failure::Unreadable(error.to_string()))?;
         let unreachable = |error: &(dyn std::error::Error + 'static)| {
-            Failure::Unreachable(tls::unreachable(
-                error,
-                &self.access,
-                self.expired().as_deref(),
-            ))
+            let text = tls::unreachable(error, &self.access, self.expired().as_deref());
+            Failure::Unreachable(match &self.via {
+                Some(proxy) => format!("{text} (through the proxy {proxy})"),
+                None => text,
+            })
         };
         let response = self
             .client
@@ -732,6 +747,9 @@ impl Cluster {
         let text = format!("the API server at {at} does not accept {who} (401 Unauthorized)");
         match self.expired() {
             Some(expired) => format!("{text}: {expired}"),
+            None if self.access.server.scheme_str() == Some("http") => {
+                format!("{text}: none are sent over plain HTTP")
+            }
             None if self.is_anonymous => {
                 format!("{text}: there are none in {}", self.access.source)
             }
@@ -770,6 +788,14 @@ impl Credentials {
     /// What the kubeconfig's user has. Where it has several, client-go's order decides: a token from a file, a token, a
     /// name with a password; a credential plugin where there is none of them and no certificate.
     async fn of(access: &Access, stop: &Stop) -> Result<Self, Problem> {
+        // As client-go: nobody's secret goes over the wire in plain text.
+        if access.server.scheme_str() == Some("http") {
+            return Ok(Self {
+                authorization: None,
+                identity: None,
+                expires: None,
+            });
+        }
         let user = &access.user;
         let name = access.user_name.as_deref().unwrap_or_default();
         let mut identity = Identity::of(user)?;

@@ -1,6 +1,10 @@
 //! A double of the API server over loopback, plain or TLS: serves objects, refuses, delays, and records who asked what.
 #![allow(dead_code, reason = "each test file uses its part")]
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "tests are where environment and clock come from"
+)]
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -65,8 +69,10 @@ struct State {
     clock_offset: i64,
     token: String,
     created: u64,
-    on_create: Option<Box<dyn Fn(&mut Value) + Send>>,
+    on_create: Option<Change>,
 }
+
+type Change = Box<dyn Fn(&mut Value) + Send>;
 
 struct Stored {
     object: Value,
@@ -234,10 +240,10 @@ impl Api {
             "current-context": "test",
             "clusters": [{ "name": "double", "cluster": cluster }],
             "users": [{ "name": "tester", "user": user }],
-            "contexts": [{
-                "name": "test",
-                "context": { "cluster": "double", "user": "tester", "namespace": "shop" },
-            }],
+            "contexts": [
+                { "name": "test", "context": { "cluster": "double", "user": "tester", "namespace": "shop" } },
+                { "name": "dangling", "context": { "cluster": "double", "user": "testr" } },
+            ],
         });
         let path = directory.join("config");
         // JSON is YAML.
@@ -255,6 +261,77 @@ impl Drop for Api {
             let _ = thread.join();
         }
     }
+}
+
+/// A proxy that makes tunnels, as HTTP CONNECT asks for. Ends when it is dropped.
+pub struct Proxy {
+    pub address: SocketAddr,
+    /// The heads of what it was asked.
+    heads: Arc<Mutex<Vec<String>>>,
+    stopped: Arc<std::sync::atomic::AtomicBool>,
+    thread: Option<thread::JoinHandle<()>>,
+}
+
+impl Proxy {
+    pub fn start() -> Self {
+        use std::sync::atomic::Ordering;
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let heads = Arc::new(Mutex::new(Vec::new()));
+        let stopped = Arc::new(std::sync::atomic::AtomicBool::new(false));
+        let (seen, ended) = (Arc::clone(&heads), Arc::clone(&stopped));
+        let thread = thread::spawn(move || {
+            for client in listener.incoming() {
+                if ended.load(Ordering::SeqCst) {
+                    return;
+                }
+                let seen = Arc::clone(&seen);
+                thread::spawn(move || tunnel(client.unwrap(), &seen));
+            }
+        });
+        Self {
+            address,
+            heads,
+            stopped,
+            thread: Some(thread),
+        }
+    }
+
+    pub fn heads(&self) -> Vec<String> {
+        self.heads.lock().unwrap().clone()
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.stopped
+            .store(true, std::sync::atomic::Ordering::SeqCst);
+        let _ = std::net::TcpStream::connect(self.address);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn tunnel(mut client: std::net::TcpStream, seen: &Mutex<Vec<String>>) {
+    use std::io::{Read as _, Write as _};
+    let mut head = Vec::new();
+    let mut byte = [0];
+    while !head.ends_with(b"\r\n\r\n") && client.read_exact(&mut byte).is_ok() {
+        head.push(byte[0]);
+    }
+    let head = String::from_utf8(head).unwrap();
+    let target = head.split(' ').nth(1).unwrap().to_owned();
+    seen.lock().unwrap().push(head);
+    let mut server = std::net::TcpStream::connect(target).unwrap();
+    client.write_all(b"HTTP/1.1 200 OK\r\n\r\n").unwrap();
+    let (mut from, mut to) = (client.try_clone().unwrap(), server.try_clone().unwrap());
+    thread::spawn(move || {
+        let _ = std::io::copy(&mut from, &mut to);
+        let _ = to.shutdown(std::net::Shutdown::Write);
+    });
+    let _ = std::io::copy(&mut server, &mut client);
+    let _ = client.shutdown(std::net::Shutdown::Both);
 }
 
 impl Pki {
