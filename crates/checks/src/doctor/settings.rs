@@ -224,7 +224,7 @@ mod tests {
         );
         assert!(settings.native_annotations);
         assert!(!settings.enabled[Provider::Gcp] && !settings.enabled[Provider::Az]);
-        assert_eq!(settings.verify_env[1].value.as_deref(), Some("d=e"));
+        assert_eq!(settings.verify_env[1].value, "d=e");
     }
 
     #[test]
