@@ -9,6 +9,6 @@ pub(crate) mod resource;
 mod tls;
 pub(crate) mod webhook;
 
-pub(crate) use client::{Cluster, Failure, ListOptions};
+pub(crate) use client::{Cluster, Failure, ListOptions, fact};
 pub(crate) use config::Access;
 pub(crate) use resource::Resource;
