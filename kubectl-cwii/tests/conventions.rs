@@ -761,6 +761,37 @@ fn what_is_not_allowed_is_named_with_the_permission_and_makes_the_result_inconcl
 }
 
 #[test]
+fn a_person_who_may_not_impersonate_is_told_that() {
+    let api = shop();
+    for (message, missing) in [
+        // As kube-apiserver says it up to 1.34, and 1.36.
+        (
+            "groups \"x\" is forbidden: User \"dev\" cannot impersonate resource \"groups\" in API group \"\" at the cluster scope",
+            "impersonate groups",
+        ),
+        (
+            "pods is forbidden: User \"dev\" cannot impersonate-on:user-info:list resource \"pods\" in API group \"\" in the namespace \"shop\"",
+            "impersonate users",
+        ),
+    ] {
+        let status =
+            json!({ "kind": "Status", "code": 403, "reason": "Forbidden", "message": message });
+        api.answer(
+            "/apis/apps/v1/namespaces/shop/deployments/checkout",
+            403,
+            &status.to_string(),
+        );
+        let arguments = ["plan", "deploy/checkout", "--as", "jane"];
+        let (code, _, stderr) = run_in(&api, &json!({}), &arguments);
+        assert_eq!(code, Some(2));
+        assert!(
+            stderr.contains(&format!("not allowed to {missing}")),
+            "{stderr}"
+        );
+    }
+}
+
+#[test]
 fn targets_that_there_are_not_are_usage_errors() {
     let api = shop();
     for (arguments, said) in [

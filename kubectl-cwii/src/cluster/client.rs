@@ -637,7 +637,7 @@ impl Cluster {
             },
         };
         if self.verbose {
-            terminal::log(&format!("{}{call}", self.access.server_text()));
+            terminal::log(&call.line(&self.access.server_text()));
         }
         lock(&self.calls).push(call);
         let (status, body) = answered.map_err(|_| Failure::TimedOut)??;
@@ -649,7 +649,9 @@ impl Cluster {
             StatusCode::NOT_FOUND => Failure::Absent,
             StatusCode::UNAUTHORIZED => Failure::Unauthorized(self.unauthorized()),
             // Admission says 403 as well, but then it is not a matter of permission.
-            StatusCode::FORBIDDEN if answer.is_about_permission() => Failure::Denied(permission()),
+            StatusCode::FORBIDDEN if answer.is_about_permission() => {
+                Failure::Denied(answer.impersonation().unwrap_or_else(permission))
+            }
             StatusCode::GONE => Failure::Expired {
                 next: answer.metadata.next,
             },
@@ -766,14 +768,15 @@ impl fmt::Debug for Cluster {
     }
 }
 
-impl fmt::Display for Call {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Call {
+    /// As a line of log: `GET https://…/api/v1/pods 200 in 12 ms, 345 bytes`.
+    fn line(&self, server: &str) -> String {
         let ms = self.took.as_millis();
-        write!(f, "{} {} ", self.method, self.path)?;
-        match self.status {
-            Some(status) => write!(f, "{status} in {ms} ms, {} bytes", self.bytes),
-            None => write!(f, "no answer after {ms} ms"),
-        }
+        let end = match self.status {
+            Some(status) => format!("{status} in {ms} ms, {} bytes", self.bytes),
+            None => format!("no answer after {ms} ms"),
+        };
+        format!("{} {server}{} {end}", self.method, self.path)
     }
 }
 
@@ -1017,6 +1020,20 @@ impl StatusMessage {
                 ..Self::default()
             }
         })
+    }
+
+    /// The permission to act as somebody, where that is what is missing: `impersonate users`. The API server says
+    /// `cannot impersonate resource "users"`, or with constrained impersonation (KEP-5284)
+    /// `cannot impersonate-on:user-info:list resource "pods"`.
+    fn impersonation(&self) -> Option<String> {
+        let (_, rest) = self.message.split_once(" cannot impersonate")?;
+        let resource = rest
+            .strip_prefix(" resource \"")
+            .and_then(|rest| rest.split_once('"'))
+            .map_or("users", |(resource, _)| resource);
+        let is_name = |c: char| c.is_ascii_lowercase() || c == '/';
+        let named = resource.chars().all(is_name);
+        named.then(|| format!("impersonate {resource}"))
     }
 
     /// The authorizer says `User "x" cannot get resource …`; admission plugins and webhooks have words of their own.
