@@ -92,7 +92,7 @@ async fn service(cluster: &Cluster) -> Result<(String, String), Failure> {
 }
 
 /// Whether a container runs the webhook, for pods that have others beside it.
-fn is_webhook(container: &Value) -> bool {
+pub(crate) fn is_webhook(container: &Value) -> bool {
     text(container, "/image").contains("cwii-webhook")
         || text(container, "/name").contains("webhook")
 }
