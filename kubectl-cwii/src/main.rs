@@ -13,6 +13,7 @@ mod complete;
 mod document;
 mod exit;
 mod facts;
+mod identity;
 mod problem;
 mod sources;
 mod stop;

@@ -89,6 +89,14 @@ impl Workload {
             .to_owned();
         let pod = if kind == resource::POD {
             object.clone()
+        } else if kind == resource::SERVICE_ACCOUNT {
+            // Any pod that runs as it.
+            json!({
+                "apiVersion": "v1",
+                "kind": "Pod",
+                "metadata": { "namespace": namespace },
+                "spec": { "serviceAccountName": name },
+            })
         } else {
             from_template(kind, object, namespace, &name).ok_or_else(|| {
                 Problem::new(format!("{} `{name}` has no pod template", kind.singular))
@@ -151,6 +159,9 @@ impl Workload {
         manifests: &[Object],
     ) -> (Vec<Layer>, Vec<String>) {
         let (mut layers, mut gaps) = (Vec::new(), Vec::new());
+        if self.kind == resource::SERVICE_ACCOUNT {
+            return (layers, gaps);
+        }
         let mut object = self.object.clone();
         let mut kind = self.kind;
         let mut name = self.name.clone();

@@ -1060,3 +1060,151 @@ fn the_catalogue_is_a_table_and_a_document() {
     assert_eq!(code, Some(2));
     assert!(stderr.contains("`TOKK` is no group"), "{stderr}");
 }
+
+/// Exit code, standard output and standard error together.
+fn snapshot((code, stdout, stderr): (Option<i32>, String, String), api: &Api) -> String {
+    let text = format!(
+        "exit code: {}\n--- stdout\n{stdout}--- stderr\n{stderr}",
+        code.unwrap_or_default()
+    );
+    assert!(
+        text.lines().all(|line| line.chars().count() <= 100),
+        "{text}"
+    );
+    text.replace(&api.url, "[server]")
+}
+
+#[test]
+fn a_plan_reads_as_a_diff_with_provenance() {
+    let api = shop();
+    api.put_yaml(WEBHOOK);
+    insta::assert_snapshot!(
+        "plan",
+        snapshot(run_in(&api, &json!({}), &["plan", "deploy/checkout"]), &api)
+    );
+    // Of a live pod: what is missing now, and what is otherwise.
+    insta::assert_snapshot!(
+        "plan_of_a_pod",
+        snapshot(run_in(&api, &json!({}), &["plan", "lonely"]), &api)
+    );
+    api.put_yaml(
+        "{apiVersion: v1, kind: Namespace, metadata: {name: shop, annotations: {cwii.dev/aws-role-arn: nonsense}}}",
+    );
+    api.put_yaml(
+        "{apiVersion: v1, kind: ServiceAccount, metadata: {name: checkout, namespace: shop}}",
+    );
+    insta::assert_snapshot!(
+        "plan_denied",
+        snapshot(run_in(&api, &json!({}), &["plan", "deploy/checkout"]), &api)
+    );
+}
+
+const WEBHOOK: &str = r#"
+apiVersion: admissionregistration.k8s.io/v1
+kind: MutatingWebhookConfiguration
+metadata: { name: cwii }
+webhooks:
+  - name: mutate.cwii.dev
+    clientConfig: { service: { namespace: identity, name: hook } }
+---
+apiVersion: v1
+kind: Service
+metadata: { name: hook, namespace: identity }
+spec: { selector: { app: hook } }
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: { name: other, namespace: identity }
+spec: { template: { metadata: { labels: { app: other } }, spec: { containers: [{ name: x, image: x }] } } }
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: { name: hook, namespace: identity }
+spec:
+  template:
+    metadata: { labels: { app: hook, more: x } }
+    spec:
+      containers:
+        - name: sidecar
+          image: example.com/proxy:9
+        - name: webhook
+          image: ghcr.io/cwii-dev/cwii-webhook:0.3.0
+          args: ["--aws-default-region=eu-central-1"]
+          env:
+            - name: CWII_AZ_DEFAULT_TENANT_ID
+              valueFrom: { configMapKeyRef: { name: x, key: y } }
+"#;
+
+#[test]
+fn manifests_are_planned_alone_or_laid_over_the_cluster() {
+    let dir = tempfile::tempdir().unwrap();
+    let deployment = dir.path().join("deployment.yaml");
+    let text = SHOP.split("---").nth(2).unwrap();
+    fs::write(&deployment, text).unwrap();
+    fs::create_dir(dir.path().join("below")).unwrap();
+    let account = SHOP.split("---").nth(1).unwrap();
+    fs::write(dir.path().join("below/account.yaml"), account).unwrap();
+    let (dir, file) = (dir.path().to_str().unwrap(), deployment.to_str().unwrap());
+    let injected = |(code, stdout, stderr): (Option<i32>, String, String)| {
+        assert_eq!(code, Some(0), "{stderr}");
+        parse(&stdout)["items"][0]["injected"].clone()
+    };
+    let json = ["-o", "json"];
+    let run = |arguments: &[&str]| finish(&mut kubectl_cwii(&[arguments, &json].concat()));
+    assert_eq!(injected(run(&["plan", "--local", "-f", file])), json!([]));
+    assert_eq!(injected(run(&["plan", "--local", "-f", dir])), json!([]));
+    assert_eq!(
+        injected(run(&["plan", "--local", "-R", "-f", dir])),
+        json!(["aws"])
+    );
+    let api = shop();
+    let over = run_in(&api, &json!({}), &["plan", "-f", file, "-o", "json"]);
+    assert_eq!(injected(over), json!(["aws"]));
+    let mut stdin = kubectl_cwii(&["plan", "--local", "-f", "-", "-o", "json"]);
+    stdin.stdin(fs::File::open(&deployment).unwrap());
+    assert_eq!(injected(finish(&mut stdin)), json!([]));
+}
+
+#[test]
+fn without_a_locale_for_it_nothing_but_ascii_is_shown() {
+    let api = shop();
+    for (name, value) in [("LC_ALL", "C"), ("LANG", "POSIX"), ("TERM", "dumb")] {
+        let dir = tempfile::tempdir().unwrap();
+        let config = api.kubeconfig(dir.path(), &json!({}));
+        let mut command = kubectl_cwii(&["plan", "deploy/checkout"]);
+        let (code, stdout, _) = finish(command.env("KUBECONFIG", config).env(name, value));
+        assert_eq!(code, Some(0));
+        assert!(stdout.is_ascii(), "{name}: {stdout}");
+    }
+}
+
+#[test]
+fn a_list_is_read_in_pages_and_each_object_once() {
+    let api = shop();
+    for number in 0..1_100 {
+        api.put(json!({
+            "apiVersion": "v1", "kind": "Pod", "metadata": { "name": format!("p{number:04}"), "namespace": "shop" },
+        }));
+    }
+    let (values, _) = complete(&api, &["doctor", "pod", "p"]);
+    assert_eq!(values.len(), 1_100);
+    let requests = api.lines();
+    assert_eq!(requests.len(), 3, "{requests:#?}");
+    assert!(
+        requests[0].ends_with("?limit=500") && requests[1].contains("continue="),
+        "{requests:#?}"
+    );
+}
+
+#[test]
+fn a_plan_takes_two_rounds_and_reads_each_object_once() {
+    let api = shop();
+    let (code, ..) = run_in(&api, &json!({}), &["plan", "deploy/checkout"]);
+    assert_eq!(code, Some(0));
+    let mut requests = api.lines();
+    let all = requests.len();
+    requests.sort();
+    requests.dedup();
+    assert_eq!(requests.len(), all, "{requests:#?}");
+    assert!(all <= 6, "{requests:#?}");
+}

@@ -439,6 +439,31 @@ impl Cluster {
         parse(&body)
     }
 
+    /// Creates an object and goes on although the command is to end: who creates something must learn its name to delete it.
+    ///
+    /// # Errors
+    ///
+    /// Every [`Failure`].
+    pub(crate) async fn create_whole(
+        &self,
+        resource: &Resource,
+        namespace: &str,
+        object: &Value,
+    ) -> Result<Value, Failure> {
+        if self.stop.reason().is_some() {
+            return Err(Failure::TimedOut);
+        }
+        let path = format!(
+            "{}?fieldManager={FIELD_MANAGER}",
+            resource.path(Some(namespace))
+        );
+        let permission = || permission("create", resource, "", Some(namespace));
+        let body = self
+            .send(Method::POST, &path, JSON, Some(object), &permission)
+            .await?;
+        parse(&body)
+    }
+
     /// Makes an object what the document says, by server-side apply.
     ///
     /// # Errors

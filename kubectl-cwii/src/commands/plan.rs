@@ -21,7 +21,7 @@ use crate::{
     facts::manifest,
     problem::Problem,
     target::{FileArgs, WORKLOADS, Words},
-    terminal::{Terminal, Tone},
+    terminal::{Terminal, Tone, wrapped},
     tree,
     workload::Workload,
 };
@@ -237,12 +237,12 @@ fn show(items: &[Item], server: &Server, terminal: &mut Terminal) {
             server.settings.version
         ),
     };
-    terminal.line(&printable(&by));
+    terminal.line(&wrapped(&printable(&by), 0));
     if let Some(webhook) = &server.webhook
         && !webhook.deployed.unread.is_empty()
     {
         let unread = webhook.deployed.unread.join(", ");
-        terminal.line(&printable(&format!("not known: {unread}")));
+        terminal.line(&wrapped(&printable(&format!("not known: {unread}")), 0));
     }
 }
 
@@ -266,8 +266,9 @@ fn show_item(item: &Item, terminal: &mut Terminal) {
     }
     terminal.line(&title);
     if let Some(denied) = &item.denied {
-        let text = terminal.paint(Tone::Bad, "denied: ");
-        terminal.line(&format!("{text}{}", printable(denied)));
+        terminal.line("");
+        let text = wrapped(&format!("denied: {}", printable(denied)), 2);
+        terminal.line(&terminal.paint(Tone::Bad, &text));
         terminal.line("  the webhook refuses such pods");
     }
     let lines = tree::added(&item.workload.pod, &item.after);
@@ -283,15 +284,17 @@ fn show_item(item: &Item, terminal: &mut Terminal) {
         };
         terminal.line(&text);
     }
-    if !item.differences.is_empty() {
+    // What is missing stands in the diff.
+    let otherwise = item.differences.iter().filter_map(|difference| {
+        let found = difference.found.as_ref()?;
+        Some(format!("    {}: found {}", difference.what, short(found)))
+    });
+    let otherwise: Vec<String> = otherwise.collect();
+    if !otherwise.is_empty() {
         terminal.line("");
-        terminal.line("  this pod differs from that:");
-        for difference in &item.differences {
-            let found = match &difference.found {
-                Some(found) => format!("found {}", short(found)),
-                None => "missing".to_owned(),
-            };
-            terminal.line(&printable(&format!("    {}: {found}", difference.what)));
+        terminal.line("  this pod has otherwise");
+        for line in otherwise {
+            terminal.line(&printable(&line));
         }
     }
     if item.plan.settings().next().is_some() {
@@ -307,12 +310,12 @@ fn show_item(item: &Item, terminal: &mut Terminal) {
         terminal.line("");
     }
     for warning in &item.warnings {
-        let lead = terminal.paint(Tone::Warning, "warning: ");
-        terminal.line(&format!("{lead}{}", printable(warning)));
+        let text = wrapped(&format!("warning: {}", printable(warning)), 0);
+        terminal.line(&terminal.paint(Tone::Warning, &text));
     }
     for gap in &item.workload.gaps {
-        let lead = terminal.paint(Tone::Warning, "unknown: ");
-        terminal.line(&format!("{lead}{}", printable(gap)));
+        let text = wrapped(&format!("unknown: {}", printable(gap)), 0);
+        terminal.line(&terminal.paint(Tone::Warning, &text));
     }
 }
 

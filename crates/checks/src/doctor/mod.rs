@@ -8,12 +8,12 @@ mod case;
 mod claims;
 mod examine;
 mod facts;
-pub(crate) mod mechanism;
+mod mechanism;
 mod object;
 mod rule;
 
 pub use case::{Case, Gap, Replay, admit};
-pub(crate) use case::{MECHANISMS, not_collected};
+pub(crate) use case::{MECHANISMS, known, not_collected};
 pub(crate) use claims::{NEEDS as TOKEN, unsigned};
 pub use claims::{TokenOrigin, TokenView};
 pub use examine::{Examination, State, Verdict, examine};
