@@ -11,10 +11,9 @@ mod facts;
 mod mechanism;
 mod object;
 mod rule;
-mod settings;
 
 pub use case::{Case, Gap, Replay, admit};
-pub(crate) use case::{MECHANISMS, not_collected};
+pub(crate) use case::{MECHANISMS, known, not_collected};
 pub(crate) use claims::{NEEDS as TOKEN, unsigned};
 pub use claims::{TokenOrigin, TokenView};
 pub use examine::{Examination, State, Verdict, examine};
@@ -26,4 +25,3 @@ pub(crate) use mechanism::{aws, azure, google, token_at, variable_subject};
 pub(crate) use object::escape;
 pub use object::{Container, Manager, Object, Origin, ProjectedToken};
 pub use rule::{Documentation, Elsewhere, Outcome, Rule, rule, rules};
-pub use settings::webhook_settings;
