@@ -166,6 +166,8 @@ pub(crate) struct ListOptions<'a> {
     pub(crate) fields: Option<&'a str>,
     /// Metadata alone.
     pub(crate) metadata: bool,
+    /// Objects of a page; kubectl's number if none.
+    pub(crate) page: Option<usize>,
 }
 
 /// A token to be minted.
@@ -340,7 +342,7 @@ impl Cluster {
         options: ListOptions<'_>,
         mut each: impl FnMut(T),
     ) -> Result<usize, Failure> {
-        let mut query = format!("limit={PAGE_SIZE}");
+        let mut query = format!("limit={}", options.page.unwrap_or(PAGE_SIZE));
         for (name, selector) in [
             ("labelSelector", options.labels),
             ("fieldSelector", options.fields),
