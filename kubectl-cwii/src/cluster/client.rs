@@ -1089,7 +1089,7 @@ const USER_AGENT: &str = concat!("kubectl-cwii/", env!("CARGO_PKG_VERSION"));
 const FIELD_MANAGER: &str = "kubectl-cwii";
 /// As kubectl.
 const PAGE_SIZE: usize = 500;
-const MAX_REQUESTS: usize = 12;
+const MAX_REQUESTS: usize = 16;
 const MAX_BODY_BYTES: usize = 256 * 1024 * 1024;
 const MAX_TRIES: u32 = 4;
 const BUSY_PAUSE: Duration = Duration::from_secs(1);
