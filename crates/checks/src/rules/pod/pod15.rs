@@ -33,7 +33,7 @@
 use serde_json::Value;
 
 use crate::{
-    doctor::{Case, Gap, Need, Object, Outcome, Rule},
+    doctor::{Case, Gap, Need, Object, Outcome, Rule, known},
     facts::Fact,
     report::Finding,
     rules::words::restarted,
@@ -49,11 +49,12 @@ fn check(case: &Case<'_>) -> Result<Outcome, Gap> {
     let Some(owner) = case.owners().first() else {
         return Ok(Outcome::not_applicable("the pod has no template"));
     };
-    let known = case.owners().iter().find_map(|owner| match &owner.object {
+    let template_of = case.owners().iter().find_map(|owner| match &owner.object {
         Fact::Known(object) if object.template_pointer().is_some() => Some(object),
         _ => None,
     });
-    let Some(object) = known else {
+    let Some(object) = template_of else {
+        known(&owner.object, Need::Owners)?;
         return Err(Gap::Unknown(
             Need::Owners,
             format!("{} `{}` could not be read, which has the template", owner.kind, owner.name),
