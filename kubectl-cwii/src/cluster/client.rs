@@ -1060,7 +1060,7 @@ fn permission(
 }
 
 /// Lists leave out what their items are, and metadata says that it is metadata.
-fn identify(object: &mut Value, resource: &Resource) {
+pub(crate) fn identify(object: &mut Value, resource: &Resource) {
     if let Some(object) = object.as_object_mut() {
         object.insert("apiVersion".into(), resource.api_version().into());
         object.insert("kind".into(), resource.kind.into());

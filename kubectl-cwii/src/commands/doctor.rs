@@ -176,7 +176,7 @@ pub(crate) async fn run(arguments: &Doctor, context: &mut Context) -> anyhow::Re
         .as_ref()
         .map(|cluster| Source::new(cluster, arguments.probe, has_trust, timeout));
     if arguments.dry_run {
-        if let Some(source) = &source {
+        if let Some(source) = &mut source {
             for call in request.calls(source, &store, surroundings.has_files) {
                 context.terminal.line(&call);
             }

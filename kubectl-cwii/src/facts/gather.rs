@@ -308,7 +308,12 @@ impl Request<'_> {
     }
 
     /// Every call that [`Self::from_cluster`] would make, as far as names are known beforehand.
-    pub(crate) fn calls(&self, source: &Source<'_>, store: &Store, has_files: bool) -> Vec<String> {
+    pub(crate) fn calls(
+        &self,
+        source: &mut Source<'_>,
+        store: &Store,
+        has_files: bool,
+    ) -> Vec<String> {
         let mut calls = BTreeSet::new();
         let (mut later, mut namespaces) = (Vec::new(), BTreeSet::new());
         match self.words {

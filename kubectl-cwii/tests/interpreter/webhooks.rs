@@ -449,6 +449,11 @@ impl World {
                 .find(|tenant| !tenant.is_empty())
                 .map(str::to_owned)
         })
+        .or_else(|| {
+            // AKS' webhook knows the cluster's tenant.
+            let aks = |document: &Value| text(document, "/identity/tenantId").to_owned();
+            self.trust.values().map(aks).find(|tenant| !tenant.is_empty())
+        })
     }
 
     /// The token of a new pod is new as well: what was written down of the old one's claims is what the new one's are.
