@@ -121,12 +121,17 @@ struct Examined {
 pub(crate) async fn run(arguments: &Doctor, context: &mut Context) -> anyhow::Result<ExitStatus> {
     let format = context.format(FORMATS)?;
     if arguments.print_rbac {
-        context.terminal.line(rbac::manifest("default", "cwii-system", arguments.probe).trim_end());
+        context
+            .terminal
+            .line(rbac::manifest("default", "cwii-system", arguments.probe).trim_end());
         return Ok(ExitStatus::Success);
     }
     let words = Words::parse(&arguments.target.target, resource::POD, WORKLOADS)?;
     if arguments.target.all_namespaces && matches!(words, Words::Objects(_)) {
-        return Err(Problem::new("objects are named beside --all-namespaces, expected one of both").into());
+        return Err(Problem::new(
+            "objects are named beside --all-namespaces, expected one of both",
+        )
+        .into());
     }
     let selector = arguments
         .target
@@ -220,7 +225,9 @@ fn among_manifests(
             .collect(),
     };
     if chosen.is_empty() {
-        return Err(Problem::new("there is no workload among the manifests, expected pods or what makes pods"));
+        return Err(Problem::new(
+            "there is no workload among the manifests, expected pods or what makes pods",
+        ));
     }
     Ok(sweep::distinct(store, chosen))
 }
@@ -250,7 +257,9 @@ fn named_among(
             "{named} in namespace {namespace} is not among the manifests"
         ));
         return Err(match elsewhere.first() {
-            Some(other) => problem.help(format!("there is one in namespace {other}: add -n {other}")),
+            Some(other) => {
+                problem.help(format!("there is one in namespace {other}: add -n {other}"))
+            }
             None => problem,
         });
     }
@@ -279,7 +288,12 @@ fn document(
     };
     let ended = |exit_code| stopped.map_or(never(exit_code), ExitStatus::code);
     if let [one] = examined {
-        let report = Report::new(&one.workload.target, &one.examination, &surroundings, policy);
+        let report = Report::new(
+            &one.workload.target,
+            &one.examination,
+            &surroundings,
+            policy,
+        );
         let exit_code = ended(report.summary.exit_code);
         return Told::Report(Box::new(report.ended_with(exit_code)));
     }
