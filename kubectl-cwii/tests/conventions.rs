@@ -475,6 +475,19 @@ fn what_a_credential_plugin_prints_reaches_no_error() {
     );
 }
 
+#[test]
+fn a_credential_plugin_that_hangs_ends_with_the_command() {
+    let api = shop();
+    let dir = tempfile::tempdir().unwrap();
+    let config = api.kubeconfig(dir.path(), &plugin(dir.path(), "exec sleep 60"));
+    let begin = Instant::now();
+    let arguments = ["plan", "deploy/checkout", "--timeout", "300ms"];
+    let (code, _, stderr) = finish(kubectl_cwii(&arguments).env("KUBECONFIG", config));
+    assert_eq!(code, Some(124), "{stderr}");
+    assert!(stderr.contains("had not ended"), "{stderr}");
+    assert!(begin.elapsed() < Duration::from_secs(30));
+}
+
 /// Answers everything with 401.
 fn refuse_everybody(api: &Api) {
     let path = "/apis/apps/v1/namespaces/shop/deployments/checkout";
@@ -1317,6 +1330,38 @@ fn a_plan_takes_two_rounds_and_reads_each_object_once() {
     requests.dedup();
     assert_eq!(requests.len(), all, "{requests:#?}");
     assert!(all <= 6, "{requests:#?}");
+
+    // Pod, then ReplicaSet, Deployment, ServiceAccount and namespace at once: the answers of a slow server add up to two.
+    let api = shop();
+    let controlled = |kind: &str, name: &str| json!([{ "apiVersion": "apps/v1", "kind": kind, "name": name, "uid": "u", "controller": true }]);
+    api.put(json!({
+        "apiVersion": "apps/v1", "kind": "ReplicaSet",
+        "metadata": { "name": "checkout-abc", "namespace": "shop", "ownerReferences": controlled("Deployment", "checkout") },
+    }));
+    api.put(json!({
+        "apiVersion": "v1", "kind": "Pod",
+        "metadata": {
+            "name": "checkout-abc-1", "namespace": "shop", "labels": { "pod-template-hash": "abc" },
+            "ownerReferences": controlled("ReplicaSet", "checkout-abc"),
+        },
+        "spec": { "serviceAccountName": "checkout", "containers": [{ "name": "app" }] },
+    }));
+    let delay = Duration::from_millis(1_500);
+    api.delay(delay);
+    let begin = Instant::now();
+    let (code, stdout, _) = run_in(&api, &json!({}), &["plan", "checkout-abc-1", "-o", "json"]);
+    assert_eq!(code, Some(0), "{stdout}");
+    assert!(
+        begin.elapsed() < 3 * delay,
+        "{:?}: {:#?}",
+        begin.elapsed(),
+        api.lines()
+    );
+    assert!(
+        api.lines()
+            .iter()
+            .any(|line| line.ends_with("/deployments/checkout"))
+    );
 }
 
 #[test]
