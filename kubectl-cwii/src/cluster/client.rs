@@ -168,6 +168,8 @@ pub(crate) struct ListOptions<'a> {
     pub(crate) fields: Option<&'a str>,
     /// Metadata alone.
     pub(crate) metadata: bool,
+    /// Objects of a page; kubectl's number if none.
+    pub(crate) page: Option<usize>,
 }
 
 /// A token to be minted.
@@ -355,7 +357,7 @@ impl Cluster {
         options: ListOptions<'_>,
         mut each: impl FnMut(T),
     ) -> Result<usize, Failure> {
-        let mut query = format!("limit={PAGE_SIZE}");
+        let mut query = format!("limit={}", options.page.unwrap_or(PAGE_SIZE));
         for (name, selector) in [
             ("labelSelector", options.labels),
             ("fieldSelector", options.fields),
@@ -1087,7 +1089,7 @@ const USER_AGENT: &str = concat!("kubectl-cwii/", env!("CARGO_PKG_VERSION"));
 const FIELD_MANAGER: &str = "kubectl-cwii";
 /// As kubectl.
 const PAGE_SIZE: usize = 500;
-const MAX_REQUESTS: usize = 12;
+const MAX_REQUESTS: usize = 16;
 const MAX_BODY_BYTES: usize = 256 * 1024 * 1024;
 const MAX_TRIES: u32 = 4;
 const BUSY_PAUSE: Duration = Duration::from_secs(1);

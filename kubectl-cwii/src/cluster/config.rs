@@ -454,9 +454,10 @@ fn unknown<T>(what: &str, name: &str, source: &str, known: &[(String, T)]) -> Pr
 }
 
 fn server_url(text: &str) -> Result<Uri, Problem> {
-    let trimmed = text.trim().trim_end_matches('/');
+    let whole = text.trim();
+    let trimmed = whole.trim_end_matches('/');
     // As client-go reads a host without a scheme.
-    let whole = if trimmed.contains("://") {
+    let whole = if whole.contains("://") {
         trimmed.to_owned()
     } else {
         format!("https://{trimmed}")
@@ -554,7 +555,10 @@ contexts:
         let access = load(|_| {});
         assert_eq!(access.server_text(), "https://k8s:6443");
         assert_eq!(access.namespace, "shop");
-        assert_eq!(access.cluster.certificate_authority.as_deref(), Some("dir/ca.crt"));
+        assert_eq!(
+            access.cluster.certificate_authority.as_deref(),
+            Some("dir/ca.crt")
+        );
         let plugin = |access: &Access| access.user.exec.as_ref().unwrap().command.clone().unwrap();
         assert_eq!(plugin(&access), "dir/./plugin");
         let other = load(|flags| {
@@ -570,18 +574,26 @@ contexts:
     fn flags_override_as_in_clientcmd() {
         let access = load(|flags| flags.server = Some("10.0.0.1:6443/".into()));
         assert_eq!(access.server_text(), "https://10.0.0.1:6443");
-        assert_eq!(access.cluster.tls_server_name, None, "the name of another server");
+        assert_eq!(
+            access.cluster.tls_server_name, None,
+            "the name of another server"
+        );
         let access = load(|flags| flags.insecure_skip_tls_verify = Some(true));
         assert_eq!(access.cluster.certificate_authority_data, None);
         assert_eq!(access.cluster.certificate_authority, None);
         let access = load(|flags| flags.certificate_authority = Some("other.crt".into()));
-        assert_eq!(access.cluster.certificate_authority.as_deref(), Some("other.crt"));
+        assert_eq!(
+            access.cluster.certificate_authority.as_deref(),
+            Some("other.crt")
+        );
         assert_eq!(access.cluster.certificate_authority_data, None);
         let access = load(|flags| {
             flags.client_certificate = Some("x.crt".into());
             flags.client_key = Some("x.key".into());
         });
-        assert!(access.user.client_certificate_data.is_none() && access.user.client_key_data.is_none());
+        assert!(
+            access.user.client_certificate_data.is_none() && access.user.client_key_data.is_none()
+        );
         let access = load(|flags| flags.namespace = Some("other".into()));
         assert_eq!(access.namespace, "other");
     }
