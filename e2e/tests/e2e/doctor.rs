@@ -297,7 +297,7 @@ async fn a_workload_in_the_cluster_gets_the_report_that_its_manifests_get() {
     let other = json!({"metadata": {"annotations": {
         "cwii.dev/aws-audience": "sts.amazonaws.com.cn",
     }}});
-    shop.api.merge(&account, &other, "").await.unwrap();
+    shop.api.merge(&account, "", &other).await.unwrap();
     let (live, local) = shop.both(&pod).await;
     assert_eq!(live.code, 1);
     let found: Vec<_> = live.findings().iter().map(|finding| finding.0).collect();
