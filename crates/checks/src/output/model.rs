@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// Where the documentation of codes lies, from the root of the project.
-const DOCUMENTATION: &str = "docs/checks";
+pub(super) const DOCUMENTATION: &str = "docs/checks";
 
 /// What a report says of its surroundings.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
