@@ -1,13 +1,12 @@
 //! `kubectl cwii checks`: the catalogue.
 
 use clap::Args;
-use comfy_table::{ColumnConstraint, ContentArrangement, Table, Width, presets};
 use cwii_checks::{
-    catalogue,
-    output::reference::{Catalogue, Check},
+    catalogue::{self, Entry, Severity},
+    output::reference::Catalogue,
 };
 
-use crate::{cli::Format, commands::Context, exit::ExitStatus, problem::Problem};
+use crate::{cli::Format, commands::Context, exit::ExitStatus, problem::Problem, target::nearest};
 
 /// List every check: its code, severity and what it finds.
 #[derive(Args, Debug)]
@@ -15,15 +14,13 @@ use crate::{cli::Format, commands::Context, exit::ExitStatus, problem::Problem};
   # List all checks
   kubectl cwii checks
 
-  # List the checks of one group, as JSON
-  kubectl cwii checks TOK -o json
+  # List the checks of one group, with what they say
+  kubectl cwii checks TOK -o wide
 
-  # List what each check looks at as well
-  kubectl cwii checks AWS -o wide
-
-Output formats: human, wide, name, json, yaml")]
+  # List all checks as JSON
+  kubectl cwii checks -o json")]
 pub(crate) struct Checks {
-    /// Groups, such as POD or TOK, codes, or names; all if omitted
+    /// Groups, such as POD or TOK, codes or names; all if omitted
     #[arg(value_name = "GROUP|CODE|NAME")]
     pub(crate) only: Vec<String>,
 
@@ -32,99 +29,87 @@ pub(crate) struct Checks {
     pub(crate) no_headers: bool,
 }
 
-/// Columns of a page.
-const WIDTH: u16 = 100;
-
 pub(crate) async fn run(arguments: &Checks, context: &mut Context) -> anyhow::Result<ExitStatus> {
-    let format = context.format(&[
+    let formats = [
         Format::Human,
         Format::Wide,
         Format::Name,
         Format::Json,
         Format::Yaml,
-    ])?;
-    let catalogue = selected(&arguments.only)?;
-    let out = match format {
-        Format::Json => catalogue.json(),
-        Format::Yaml => catalogue.yaml(),
-        Format::Name => catalogue
-            .checks
-            .iter()
-            .map(|check| format!("{}\n", check.code))
-            .collect(),
-        _ => table(
-            &catalogue.checks,
-            format == Format::Wide,
-            !arguments.no_headers,
-        ),
+    ];
+    let format = context.format(&formats)?;
+    let chosen = choose(&arguments.only)?;
+    // The same document as docs/checks.json.
+    let catalogue = || Catalogue::of(|entry| chosen.contains(&entry));
+    let text = match format {
+        Format::Json => catalogue().json(),
+        Format::Yaml => catalogue().yaml(),
+        Format::Name => {
+            let codes: Vec<_> = chosen.iter().map(|entry| entry.code).collect();
+            codes.join("\n")
+        }
+        _ => table(&chosen, format == Format::Wide, !arguments.no_headers),
     };
-    context.terminal.line(out.trim_end());
+    context.terminal.line(text.trim_end());
     Ok(ExitStatus::Success)
 }
 
-/// The checks that are meant; all without words.
-fn selected(only: &[String]) -> Result<Catalogue, Problem> {
-    let means = |word: &str, entry: &catalogue::Entry| {
-        [entry.code, entry.name, entry.group()]
+fn choose(only: &[String]) -> Result<Vec<&'static Entry>, Problem> {
+    let is_chosen = |entry: &Entry, what: &str| {
+        [entry.group(), entry.code, entry.name]
             .iter()
-            .any(|own| own.eq_ignore_ascii_case(word))
+            .any(|known| known.eq_ignore_ascii_case(what))
     };
-    for word in only {
-        if !catalogue::entries().any(|entry| means(word, entry)) {
-            let mut groups: Vec<_> = catalogue::entries().map(catalogue::Entry::group).collect();
-            groups.dedup();
-            return Err(Problem::new(format!(
-                "`{word}` is no group, code or name of a check, expected a group such as {}",
-                groups.join(", ")
-            ))
-            .help("`kubectl cwii checks` lists all of them"));
+    for what in only {
+        if catalogue::entries().any(|entry| is_chosen(entry, what)) {
+            continue;
         }
+        let problem = Problem::new(format!("`{what}` is no group, code or name of a check"));
+        let upper = what.to_ascii_uppercase();
+        let lower = what.to_ascii_lowercase();
+        let name = nearest(&lower, catalogue::entries().map(|entry| entry.name));
+        let code = nearest(&upper, catalogue::entries().map(|entry| entry.code));
+        return Err(match name.or(code) {
+            Some(nearest) => problem.help(format!("did you mean `{nearest}`?")),
+            None => problem.help("list them with").help("  kubectl cwii checks"),
+        });
     }
-    Ok(Catalogue::of(|entry| {
-        only.is_empty() || only.iter().any(|word| means(word, entry))
-    }))
+    Ok(catalogue::entries()
+        .filter(|entry| only.is_empty() || only.iter().any(|what| is_chosen(entry, what)))
+        .collect())
 }
 
-fn table(checks: &[Check], wide: bool, headers: bool) -> String {
-    let mut table = Table::new();
-    table
-        .load_style(presets::NOTHING)
-        .set_content_arrangement(ContentArrangement::Dynamic)
-        .set_width(if wide { 2 * WIDTH } else { WIDTH });
-    if headers {
-        let mut header = vec!["CODE", "SEVERITY", "STAGE", "NAME", "FINDS"];
-        if wide {
-            header.extend(["LOOKS AT", "ASK WITH"]);
-        }
-        table.set_header(header);
-    }
-    for check in checks {
-        let mut row = vec![
-            check.code.to_owned(),
-            check.severity.name().to_owned(),
-            check.stage.name().to_owned(),
-            check.name.to_owned(),
-            check.title.to_owned(),
-        ];
-        if wide {
-            row.push(match &check.settled_elsewhere {
-                Some(place) => place.clone(),
-                None => check.needs.join(", "),
-            });
-            row.push(check.flags.join(" "));
-        }
-        table.add_row(row);
-    }
-    // Codes and names are typed again, so they stay in one piece.
-    for column in table.column_iter_mut().take(4) {
-        column.set_constraint(ColumnConstraint::ContentWidth);
-        column.set_padding((0, 2));
-    }
-    if let Some(column) = table.column_mut(4) {
-        column.set_constraint(ColumnConstraint::LowerBoundary(Width::Fixed(24)));
-        column.set_padding((0, if wide { 2 } else { 0 }));
-    }
-    let text = table.to_string();
-    let lines: Vec<_> = text.lines().map(str::trim_end).collect();
+/// As kubectl lays tables out: columns as wide as their widest cell, three blanks between them.
+fn table(entries: &[&Entry], wide: bool, headers: bool) -> String {
+    let header = vec!["CODE", "SEVERITY", "NAME", "TITLE"];
+    let mut rows = vec![header];
+    rows.extend(
+        entries
+            .iter()
+            .map(|entry| vec![entry.code, severity(entry), entry.name, entry.title]),
+    );
+    let columns = if wide { 4 } else { 3 };
+    let widths: Vec<usize> = (0..columns)
+        .map(|column| rows.iter().map(|row| row[column].len()).max().unwrap_or(0))
+        .collect();
+    let lines: Vec<String> = rows
+        .iter()
+        .skip(usize::from(!headers))
+        .map(|row| {
+            let cells: Vec<String> = widths
+                .iter()
+                .zip(row)
+                .map(|(width, cell)| format!("{cell:width$}"))
+                .collect();
+            cells.join("   ").trim_end().to_owned()
+        })
+        .collect();
     lines.join("\n")
+}
+
+const fn severity(entry: &Entry) -> &'static str {
+    match entry.severity {
+        Severity::Error => "error",
+        Severity::Warning => "warning",
+    }
 }
