@@ -1110,15 +1110,15 @@ fn the_catalogue_is_a_table_and_a_document() {
         "{stdout}"
     );
     let (_, bare, _) = finish(&mut kubectl_cwii(&["checks", "TOK", "--no-headers"]));
-    assert!(bare.starts_with("TOK01 "), "{bare}");
-    let (_, codes, _) = finish(&mut kubectl_cwii(&["checks", "-o", "name"]));
-    assert!(codes.lines().count() > 50, "{codes}");
+    assert_eq!(bare, stdout.split_once('\n').unwrap().1);
     let (_, stdout, _) = finish(&mut kubectl_cwii(&["checks", "-o", "json"]));
-    let all = parse(&stdout).to_string();
-    assert!(
-        codes
-            .lines()
-            .all(|code| all.contains(&format!("\"code\":\"{code}\"")))
+    let all = parse(&stdout);
+    assert_eq!(all["schema"]["name"], "cwii.checks");
+    assert!(all["checks"].as_array().unwrap().len() > 50);
+    let (_, codes, _) = finish(&mut kubectl_cwii(&["checks", "-o", "name"]));
+    assert_eq!(
+        codes.lines().count(),
+        all["checks"].as_array().unwrap().len()
     );
     let (code, _, stderr) = finish(&mut kubectl_cwii(&["checks", "TOKK"]));
     assert_eq!(code, Some(2));
@@ -1182,6 +1182,27 @@ fn colour_and_a_turning_line_are_for_terminals() {
         !on_terminal(&format!("{verify} -q"), &[]).contains("creating"),
         "quiet"
     );
+}
+
+#[test]
+fn a_code_a_pasted_error_and_a_log_on_standard_input_are_explained() {
+    let (code, stdout, stderr) = finish(&mut kubectl_cwii(&["explain", "pod02"]));
+    assert_eq!((code, stderr.as_str()), (Some(0), ""));
+    assert!(stdout.starts_with("error[POD02]: "), "{stdout}");
+    assert!(stdout.contains("\nHow to fix it\n"), "{stdout}");
+    let pasted = "AADSTS700213: No matching federated identity record found \u{1b}[31m";
+    let (code, stdout, _) = finish(&mut kubectl_cwii(&["explain", pasted]));
+    assert_eq!(code, Some(0));
+    assert!(
+        stdout.starts_with("Entra ID says:\n  | AADSTS700213: "),
+        "{stdout}"
+    );
+    assert!(!stdout.contains('\u{1b}'), "{stdout}");
+    let (_, stdout, _) = finish(&mut kubectl_cwii(&["explain", "-o", "json", pasted]));
+    assert_eq!(parse(&stdout)["errors"][0]["codes"][0], "AZ05");
+    let (code, stdout, stderr) = finish(&mut kubectl_cwii(&["explain", "audience-mismach"]));
+    assert_eq!((code, stdout.as_str()), (Some(2), ""));
+    assert!(stderr.contains("help: nearest: TOK03 "), "{stderr}");
 }
 
 /// Exit code, standard output and standard error together.
