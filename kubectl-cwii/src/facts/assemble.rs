@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use cwii_checks::{
-    doctor::{Backend, Facts, Object},
+    doctor::{Backend, Facts, Object, Owner},
     facts::{Fact, Issuer, IssuerSeen, ServerClock},
 };
 use cwii_contract::{Settings, deployed, types::IssuerUrl};
@@ -429,11 +429,20 @@ fn events(store: &Store, namespace: &str, facts: &Facts) -> Fact<Vec<Object>> {
             Fact::Known(pod) => kind == "Pod" && name == pod.name(),
             _ => kind == "Pod" && name == facts.target.name,
         };
+        // What a workload without pods cannot create is told of the ReplicaSet or Job between.
+        let is_between = |owner: &Owner| {
+            matches!(
+                (owner.kind.as_str(), kind),
+                ("Deployment", "ReplicaSet") | ("CronJob", "Job")
+            ) && name
+                .strip_prefix(owner.name.as_str())
+                .is_some_and(|rest| rest.starts_with('-'))
+        };
         is_pod
             || facts
                 .owners
                 .iter()
-                .any(|owner| owner.kind == kind && owner.name == name)
+                .any(|owner| (owner.kind == kind && owner.name == name) || is_between(owner))
     };
     Fact::Known(all.into_iter().filter(is_about).collect())
 }
