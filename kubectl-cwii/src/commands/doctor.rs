@@ -1,28 +1,33 @@
 //! `kubectl cwii doctor`: why a workload's cloud identity does not work.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Instant};
 
 use clap::{Args, ValueEnum, ValueHint};
-use cwii_agent::output::printable;
-use cwii_checks::doctor::{Examination, State, Target, examine};
+use cwii_checks::{
+    Severity,
+    doctor::{Examination, State, Target, examine},
+    facts::Fact,
+    output::{self, Document, Policy, Report, Style, Sweep, SweepBuilder},
+};
 use jiff::Timestamp;
-use serde_json::{Value, json};
 
 use crate::{
     cli::Format,
     cluster::resource,
     commands::Context,
-    document,
     exit::ExitStatus,
     facts::{
         assemble::{Surroundings, assemble},
-        documents, manifest, rbac,
+        gather::Request,
+        live::{Probe, Source},
+        manifest, rbac,
         store::Store,
-        sweep::{self, Selector},
-        workload::{Workload, workloads},
+        sweep::Selector,
+        workload::Workload,
     },
     problem::Problem,
-    target::{Named, TargetArgs, WORKLOADS, Words},
+    sources,
+    target::{TargetArgs, WORKLOADS, Words},
 };
 
 /// Say why the cloud identity of a workload does not work, with the evidence and the fix.
@@ -109,25 +114,21 @@ pub(crate) enum FailOn {
 
 /// A workload and what all rules made of it.
 struct Examined {
-    target: Target,
-    pods: usize,
+    workload: Workload,
+    /// What it is listed as: the topmost controller, or itself.
+    row: Target,
     examination: Examination,
 }
 
 pub(crate) async fn run(arguments: &Doctor, context: &mut Context) -> anyhow::Result<ExitStatus> {
     let format = context.format(FORMATS)?;
     if arguments.print_rbac {
-        context
-            .terminal
-            .line(rbac::manifest("default", "cwii-system", arguments.probe).trim_end());
+        context.terminal.line(rbac::manifest("default", "cwii-system", arguments.probe).trim_end());
         return Ok(ExitStatus::Success);
     }
     let words = Words::parse(&arguments.target.target, resource::POD, WORKLOADS)?;
     if arguments.target.all_namespaces && matches!(words, Words::Objects(_)) {
-        return Err(Problem::new(
-            "objects are named beside --all-namespaces, expected one of both",
-        )
-        .into());
+        return Err(Problem::new("objects are named beside --all-namespaces, expected one of both").into());
     }
     let selector = arguments
         .target
@@ -135,255 +136,197 @@ pub(crate) async fn run(arguments: &Doctor, context: &mut Context) -> anyhow::Re
         .as_deref()
         .map(str::parse::<Selector>)
         .transpose()?;
-    let now = arguments.now.unwrap_or_else(Timestamp::now);
-    let mut surroundings = Surroundings::new(now);
-    surroundings.trust = documents::read(&arguments.trust, &mut context.terminal)?;
+    let begin = Instant::now();
+    let mut surroundings = Surroundings::new(arguments.now.unwrap_or_else(Timestamp::now));
+    if !arguments.trust.is_empty() {
+        surroundings.trust = Fact::Known(sources::trust(&arguments.trust, &mut context.terminal)?);
+    }
+    let cluster = if arguments.local {
+        None
+    } else {
+        Some(context.connect().await?)
+    };
+    let given = context.globals.namespace.clone();
+    let mut request = Request {
+        words: &words,
+        namespace: String::new(),
+        is_namespace_given: given.is_some(),
+        all_namespaces: arguments.target.all_namespaces,
+        selector: selector.as_ref(),
+        labels: arguments.target.selector.as_deref().unwrap_or_default(),
+    };
+    request.namespace = given.unwrap_or_else(|| match &cluster {
+        Some(cluster) => cluster.access().namespace.clone(),
+        None => "default".to_owned(),
+    });
     let mut store = Store::default();
     if !arguments.target.files.filename.is_empty() {
-        let namespace = context.globals.namespace.as_deref().unwrap_or("default");
         let objects = manifest::read(&arguments.target.files, &mut context.terminal)?;
-        store.give(objects, namespace);
+        store.give(objects, &request.namespace);
         surroundings.has_files = true;
     }
-    let chosen = if arguments.local {
-        among_manifests(&store, &words, selector.as_ref(), arguments, context)?
-    } else {
-        return Err(crate::commands::not_built("doctor without --local"));
+    let has_trust = !arguments.trust.is_empty();
+    let timeout = context.globals.request_timeout;
+    let mut source = cluster
+        .as_ref()
+        .map(|cluster| Source::new(cluster, arguments.probe, has_trust, timeout));
+    if arguments.dry_run {
+        if let Some(source) = &source {
+            for call in request.calls(source, &store, surroundings.has_files) {
+                context.terminal.line(&call);
+            }
+        }
+        return Ok(ExitStatus::Success);
+    }
+    let chosen = match &mut source {
+        Some(source) => {
+            surroundings.is_live = true;
+            context.terminal.progress(&format!(
+                "reading from {}",
+                source.cluster.access().server_text()
+            ));
+            request
+                .from_cluster(source, &mut store, &mut surroundings)
+                .await?
+        }
+        None => request.among_manifests(&store)?,
     };
+    if let Some(source) = &source
+        && context.globals.verbosity >= VERBOSITY_OF_ROUNDS
+    {
+        let (rounds, calls) = (source.rounds(), source.cluster.calls().len());
+        context
+            .terminal
+            .error(&format!("{rounds} rounds of {calls} requests"));
+    }
     surroundings.fill_from_documents();
     surroundings.look_behind_webhooks(&store);
     let is_alone = chosen.len() == 1;
-    let examined: Vec<_> = chosen
-        .into_iter()
-        .map(|workload| Examined {
-            examination: examine(&assemble(&store, &surroundings, &workload, is_alone)),
-            target: workload.target,
-            pods: workload.pods,
-        })
-        .collect();
-    let status = context.stop.or(status(&examined, arguments));
-    print(&examined, status, format, context)?;
-    Ok(status)
-}
-
-/// The workloads that the arguments mean, of those in manifests.
-fn among_manifests(
-    store: &Store,
-    words: &Words,
-    selector: Option<&Selector>,
-    arguments: &Doctor,
-    context: &Context,
-) -> Result<Vec<Workload>, Problem> {
-    let all = workloads(store, store.given());
-    let namespace = context
-        .globals
-        .namespace
-        .as_deref()
-        .filter(|_| !arguments.target.all_namespaces);
-    let chosen: Vec<_> = match words {
-        Words::Objects(named) => {
-            let namespace = namespace.unwrap_or("default");
-            let mut chosen = Vec::new();
-            for named in named {
-                chosen.extend(named_among(store, &all, named, namespace)?);
-            }
-            chosen
+    let mut examined = Vec::new();
+    for workload in chosen {
+        let mut facts = assemble(&store, &surroundings, &workload, is_alone);
+        if let (Some(source), true) = (&source, arguments.probe) {
+            let probe = Probe::of(&store, &surroundings, &workload);
+            probe.run(source, &workload).await.fill(&mut facts);
         }
-        Words::All(_) | Words::Nothing => all
-            .into_iter()
-            .filter(|workload| namespace.is_none_or(|n| workload.target.namespace == n))
-            .filter(|workload| match words {
-                Words::All(resource) => workload.is_of(store, resource.kind),
-                _ => true,
-            })
-            .filter(|workload| selector.is_none_or(|selector| workload.matches(selector)))
-            .collect(),
-    };
-    if chosen.is_empty() {
-        return Err(Problem::new(
-            "there is no workload among the manifests, expected pods or what makes pods",
-        ));
-    }
-    Ok(sweep::distinct(store, chosen))
-}
-
-/// The pods of one named workload, or what would be its pods.
-fn named_among(
-    store: &Store,
-    all: &[Workload],
-    named: &Named,
-    namespace: &str,
-) -> Result<Vec<Workload>, Problem> {
-    let chosen: Vec<_> = all
-        .iter()
-        .filter(|workload| {
-            workload.target.namespace == namespace
-                && workload.belongs_to(store, named.resource.kind, &named.name)
-        })
-        .cloned()
-        .collect();
-    if chosen.is_empty() {
-        let elsewhere: Vec<_> = all
-            .iter()
-            .filter(|workload| workload.belongs_to(store, named.resource.kind, &named.name))
-            .map(|workload| workload.target.namespace.as_str())
-            .collect();
-        let problem = Problem::new(format!(
-            "{named} in namespace {namespace} is not among the manifests"
-        ));
-        return Err(match elsewhere.first() {
-            Some(other) => {
-                problem.help(format!("there is one in namespace {other}: add -n {other}"))
-            }
-            None => problem,
+        examined.push(Examined {
+            examination: examine(&facts),
+            row: workload.row(&store),
+            workload,
         });
     }
-    Ok(chosen)
+    let about = output::Context {
+        tool_version: env!("CARGO_PKG_VERSION").to_owned(),
+        kube_context: cluster
+            .as_ref()
+            .map(|cluster| cluster.access())
+            .and_then(|access| access.context.clone().or_else(|| access.cluster_name.clone())),
+        server_version: match &surroundings.version {
+            Fact::Known(version) => Some(version.clone()),
+            _ => None,
+        },
+        // Of manifests the same is said every time.
+        elapsed: cluster.as_ref().map(|_| begin.elapsed()),
+    };
+    let stopped = context.stop.reason().map(ExitStatus::from);
+    let told = document(&examined, arguments, about, stopped);
+    let style = Style {
+        color: context.terminal.has_color(),
+        unicode: context.terminal.has_unicode(),
+        headers: !arguments.no_headers,
+        ..Style::default()
+    };
+    let document = told.document();
+    if let Some(format) = rendering(format) {
+        let text = document.render(format, &style);
+        if !text.is_empty() {
+            context.terminal.line(text.trim_end_matches('\n'));
+        }
+    }
+    Ok(ExitStatus::of(document.exit_code()))
 }
 
-/// How the command ends: a failure beats what could not be settled.
-fn status(examined: &[Examined], arguments: &Doctor) -> ExitStatus {
-    let any = |is: fn(&State) -> bool| {
-        examined
-            .iter()
-            .flat_map(|one| &one.examination.verdicts)
-            .any(|verdict| is(&verdict.state))
+/// What is told of one workload or of several, and how the command ends.
+fn document(
+    examined: &[Examined],
+    arguments: &Doctor,
+    surroundings: output::Context,
+    stopped: Option<ExitStatus>,
+) -> Told {
+    let policy = Policy {
+        fail_on: match arguments.fail_on {
+            FailOn::Error | FailOn::Never => Severity::Error,
+            FailOn::Warning => Severity::Warning,
+        },
+        allow_unknown: arguments.allow_unknown,
     };
-    let failed = match arguments.fail_on {
-        FailOn::Error => any(|state| matches!(state, State::Fail(_))),
-        FailOn::Warning => any(|state| matches!(state, State::Fail(_) | State::Warn(_))),
-        FailOn::Never => false,
+    let never = |exit_code: u8| match arguments.fail_on {
+        FailOn::Never if exit_code == ExitStatus::Findings.code() => {
+            without_findings(examined, arguments.allow_unknown).code()
+        }
+        _ => exit_code,
     };
+    let ended = |exit_code| stopped.map_or(never(exit_code), ExitStatus::code);
+    if let [one] = examined {
+        let report = Report::new(&one.workload.target, &one.examination, &surroundings, policy);
+        let exit_code = ended(report.summary.exit_code);
+        return Told::Report(Box::new(report.ended_with(exit_code)));
+    }
+    let mut sweep = SweepBuilder::new(surroundings, policy);
+    for one in examined {
+        sweep.add(&one.row, &one.workload.target, &one.examination);
+        sweep.stands_for(&one.row, one.workload.pods);
+    }
+    let sweep = sweep.finish();
+    let exit_code = ended(sweep.summary.exit_code);
+    Told::Sweep(Box::new(sweep.ended_with(exit_code)))
+}
+
+/// How the command ends if no finding is to matter.
+fn without_findings(examined: &[Examined], allow_unknown: bool) -> ExitStatus {
     // What a failure hides was looked at.
-    let unknown =
-        any(|state| matches!(state, State::Unknown { blocked_by, .. } if blocked_by.is_empty()));
-    if failed {
-        ExitStatus::Findings
-    } else if unknown && !arguments.allow_unknown {
+    let is_open = |state: &State| matches!(state, State::Unknown { need: Some(_), .. });
+    let is_inconclusive = examined
+        .iter()
+        .flat_map(|one| &one.examination.verdicts)
+        .any(|verdict| is_open(&verdict.state));
+    if is_inconclusive && !allow_unknown {
         ExitStatus::Inconclusive
     } else {
         ExitStatus::Success
     }
 }
 
-fn print(
-    examined: &[Examined],
-    status: ExitStatus,
-    format: Format,
-    context: &mut Context,
-) -> anyhow::Result<()> {
-    let value = match examined {
-        [one] => report(one, status),
-        several => json!({
-            "schema": {"name": "cwii.sweep", "version": "1.0"},
-            "reports": several.iter().map(|one| report(one, status)).collect::<Vec<_>>(),
-            "summary": {"exitCode": status.code()},
-        }),
-    };
-    match format {
-        Format::Json => context.terminal.line(&document::json(&value)?),
-        Format::Yaml => context.terminal.line(&document::yaml(&value)?),
-        _ => {
-            for one in examined {
-                let target = &one.target;
-                let name = format!(
-                    "{}/{}/{}",
-                    target.namespace,
-                    target.kind.to_lowercase(),
-                    target.name
-                );
-                context.terminal.line(&name);
-                for finding in one.examination.findings() {
-                    context.terminal.line(&format!(
-                        "{}: {}",
-                        finding.code().unwrap_or("-"),
-                        printable(&finding.message)
-                    ));
-                    for command in &finding.fix.commands {
-                        context
-                            .terminal
-                            .line(&format!("        {}", printable(command)));
-                    }
-                }
-            }
-        }
-    }
-    Ok(())
+/// A document with what owns it.
+enum Told {
+    Report(Box<Report>),
+    Sweep(Box<Sweep>),
 }
 
-fn report(one: &Examined, status: ExitStatus) -> Value {
-    let results: Vec<_> = one
-        .examination
-        .verdicts
-        .iter()
-        .map(|verdict| {
-            let mut result = json!({"code": verdict.entry.code, "name": verdict.entry.name});
-            let mut set = |member: &str, value: Value| {
-                if let Some(members) = result.as_object_mut() {
-                    members.insert(member.to_owned(), value);
-                }
-            };
-            match &verdict.state {
-                State::Fail(finding) | State::Warn(finding) => {
-                    set(
-                        "status",
-                        if matches!(verdict.state, State::Fail(_)) {
-                            "fail"
-                        } else {
-                            "warn"
-                        }
-                        .into(),
-                    );
-                    set("message", finding.message.clone().into());
-                    set(
-                        "subject",
-                        json!(finding.subject.as_ref().map(|subject| json!({
-                        "kind": subject.kind, "namespace": subject.namespace, "name": subject.name,
-                        "pointer": subject.pointer, "file": subject.file, "line": subject.line,
-                    }))),
-                    );
-                    set(
-                        "evidence",
-                        finding
-                            .evidence
-                            .iter()
-                            .map(
-                                |e| json!({"label": e.label, "value": e.value, "source": e.source}),
-                            )
-                            .collect(),
-                    );
-                    set(
-                        "fix",
-                        json!({"summary": finding.fix.summary, "commands": finding.fix.commands}),
-                    );
-                }
-                State::Unknown {
-                    why, blocked_by, ..
-                } => {
-                    set("status", "unknown".into());
-                    set("message", why.clone().into());
-                    set("blockedBy", json!(blocked_by));
-                }
-                State::Skipped { why, .. } => {
-                    set("status", "skipped".into());
-                    set("message", why.clone().into());
-                }
-                State::Pass => set("status", "pass".into()),
-                State::NotApplicable(why) => {
-                    set("status", "notApplicable".into());
-                    set("message", why.clone().into());
-                }
-            }
-            result
-        })
-        .collect();
-    json!({
-        "schema": {"name": "cwii.report", "version": "1.0"},
-        "target": {"kind": one.target.kind, "namespace": one.target.namespace, "name": one.target.name},
-        "summary": {"exitCode": status.code(), "pods": one.pods},
-        "results": results,
+impl Told {
+    fn document(&self) -> Document<'_> {
+        match self {
+            Self::Report(report) => Document::Report(report),
+            Self::Sweep(sweep) => Document::Sweep(sweep),
+        }
+    }
+}
+
+fn rendering(format: Format) -> Option<output::Format> {
+    Some(match format {
+        Format::Human => output::Format::Human,
+        Format::Wide => output::Format::Wide,
+        Format::Short => output::Format::Short,
+        Format::Name => output::Format::Name,
+        Format::Json => output::Format::Json,
+        Format::Yaml => output::Format::Yaml,
+        Format::Jsonl => output::Format::Jsonl,
+        _ => return None,
     })
 }
+
+/// As that of requests.
+const VERBOSITY_OF_ROUNDS: u8 = 6;
 
 const FORMATS: &[Format] = &[
     Format::Human,
@@ -393,8 +336,4 @@ const FORMATS: &[Format] = &[
     Format::Json,
     Format::Yaml,
     Format::Jsonl,
-    Format::Sarif,
-    Format::Junit,
-    Format::Github,
-    Format::Html,
 ];

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use cwii_checks::{
-    doctor::{Backend, Facts, Object, webhook_settings},
-    facts::{Fact, Issuer, ServerClock},
+    doctor::{Backend, Facts, Object},
+    facts::{Fact, Issuer, IssuerSeen, ServerClock},
 };
-use cwii_contract::{Settings, types::IssuerUrl};
+use cwii_contract::{Settings, deployed, types::IssuerUrl};
 use cwii_token::{Discovery, Jwks};
 use cwii_trust::Library;
 use jiff::Timestamp;
@@ -17,6 +17,7 @@ use super::{
     store::{Store, kind_of},
     workload::{Workload, config_maps_of, service_account_of, template_pointer},
 };
+use crate::cluster::webhook::is_webhook;
 
 /// What is the same for all workloads of a cluster.
 #[derive(Clone, Debug)]
@@ -71,27 +72,30 @@ impl Surroundings {
                 self.jwks = Fact::Known(jwks.clone());
             }
         }
-        if matches!(self.published, Fact::NotCollected)
-            && let Some(jwks) = library.published_jwks()
-        {
-            let issuer = match (library.discovery(), &self.discovery) {
-                (Some(discovery), _) | (None, Fact::Known(discovery)) => discovery.issuer.clone(),
+        let (discovery, jwks) = (library.published_discovery(), library.published_jwks());
+        if matches!(self.published, Fact::NotCollected) && (discovery.is_some() || jwks.is_some()) {
+            let said = discovery.map(|discovery| discovery.issuer.clone());
+            let url = match &self.discovery {
+                Fact::Known(discovery) => Some(discovery.issuer.clone()),
                 _ => library
                     .all_claims()
                     .find_map(|(_, claims)| claims.issuer().map(str::to_owned))
-                    .unwrap_or_default(),
+                    .or(said),
+            }
+            .unwrap_or_default();
+            let fact = |discovery: Option<&Discovery>| {
+                discovery.map_or(Fact::NotCollected, |known| Fact::Known(known.clone()))
             };
             self.published = Fact::Known(Issuer {
-                discovery_url: issuer
+                discovery_url: url
                     .parse::<IssuerUrl>()
                     .map(|issuer| issuer.discovery_url())
                     .unwrap_or_default(),
-                url: issuer,
-                discovery: library
-                    .discovery()
-                    .map_or(Fact::NotCollected, |d| Fact::Known(d.clone())),
-                jwks_url: library.discovery().map(|d| d.jwks_uri.clone()),
-                jwks: Fact::Known(jwks.clone()),
+                url,
+                jwks_url: discovery.map(|discovery| discovery.jwks_uri.clone()),
+                discovery: fact(discovery),
+                jwks: jwks.map_or(Fact::NotCollected, |known| Fact::Known(known.clone())),
+                seen: IssuerSeen::default(),
             });
         }
     }
@@ -180,6 +184,25 @@ pub(crate) fn is_cwii(webhook: &Value) -> bool {
         .get("name")
         .and_then(Value::as_str)
         .is_some_and(|name| name == "cwii.dev" || name.ends_with(".cwii.dev"))
+}
+
+/// Whether a webhook injects identities, as far as its name or its Service's tells. Names are those that the vendors publish.
+pub(crate) fn is_identity_webhook(webhook: &Value) -> bool {
+    let name = webhook
+        .get("name")
+        .and_then(Value::as_str)
+        .unwrap_or_default();
+    let service = service_of(webhook).map_or("", |(_, name)| name);
+    let parts = [
+        "cwii",
+        "pod-identity",
+        "iam-for-pods",
+        "azure-wi-",
+        "workload-identity",
+    ];
+    parts
+        .iter()
+        .any(|part| name.contains(part) || service.contains(part))
 }
 
 /// Namespace and name of a webhook's Service; none where it is reached by URL.
@@ -282,7 +305,7 @@ fn backend(store: &Store, namespace: &str, name: &str) -> Backend {
     let (makers, made) = (known(&deployments), known(&pods));
     let mut names = secrets_of(makers.iter().chain(&made));
     if names.is_empty() {
-        names = usual_secrets(name);
+        names = vec![usual_secret(name)];
     }
     Backend {
         endpoint_slices: store.list(
@@ -297,15 +320,14 @@ fn backend(store: &Store, namespace: &str, name: &str) -> Backend {
     }
 }
 
-/// What installers call the Secret with a webhook's certificate, where nothing says which it is.
-pub(crate) fn usual_secrets(service: &str) -> Vec<String> {
-    let stem = service.strip_suffix("-service").unwrap_or(service);
-    vec![
-        format!("{service}-tls"),
-        format!("{service}-cert"),
-        service.to_owned(),
-        format!("{stem}-cert"),
-    ]
+/// What the installer of a webhook calls the Secret with its certificate, by the Service: cwii's chart, the README of
+/// amazon-eks-pod-identity-webhook, the chart of Azure Workload Identity.
+pub(crate) fn usual_secret(service: &str) -> String {
+    match service.strip_suffix("-webhook-service") {
+        Some(stem) => format!("{stem}-server-cert"),
+        None if service.ends_with("pod-identity-webhook") => format!("{service}-cert"),
+        None => format!("{service}-tls"),
+    }
 }
 
 /// The first certificate among some Secrets.
@@ -368,10 +390,26 @@ fn settings(configurations: &[Object], backends: &BTreeMap<String, Backend>) -> 
     };
     match &backend.deployments {
         Fact::Known(deployments) => match deployments.first() {
-            Some(deployment) => webhook_settings(deployment),
+            Some(deployment) => read_settings(deployment),
             None => Fact::Absent,
         },
         other => without(other),
+    }
+}
+
+fn read_settings(deployment: &Object) -> Fact<Settings> {
+    let Some(container) = deployment
+        .list("/spec/template/spec/containers")
+        .max_by_key(|container| is_webhook(container))
+    else {
+        return Fact::Invalid(format!(
+            "deployment {} has no container",
+            deployment.name()
+        ));
+    };
+    match deployed(container, env!("CARGO_PKG_VERSION")) {
+        Ok(deployed) => Fact::Known(deployed.settings),
+        Err(error) => Fact::Invalid(error.to_string()),
     }
 }
 

@@ -1,6 +1,10 @@
 //! A double of the API server over loopback, plain or TLS: serves objects, refuses, delays, and records who asked what.
 #![allow(dead_code, reason = "each test file uses its part")]
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "tests are where environment and clock come from"
+)]
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -27,9 +31,9 @@ use tokio::{net::TcpListener, sync::oneshot};
 use tokio_rustls::TlsAcceptor;
 
 /// The double. Ends when it is dropped.
-pub struct Api {
-    pub url: String,
-    pub pki: Option<Pki>,
+pub(crate) struct Api {
+    pub(crate) url: String,
+    pub(crate) pki: Option<Pki>,
     state: Arc<Mutex<State>>,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<thread::JoinHandle<()>>,
@@ -37,19 +41,19 @@ pub struct Api {
 
 /// One request as it came.
 #[derive(Clone, Debug)]
-pub struct Seen {
-    pub method: Method,
-    pub path: String,
-    pub query: String,
-    pub headers: HeaderMap,
-    pub body: Value,
+pub(crate) struct Seen {
+    pub(crate) method: Method,
+    pub(crate) path: String,
+    pub(crate) query: String,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Value,
     /// Common name of the client's certificate; empty without one.
-    pub client: String,
+    pub(crate) client: String,
 }
 
 /// Authorities and certificates of a double that speaks TLS.
-pub struct Pki {
-    pub ca: String,
+pub(crate) struct Pki {
+    pub(crate) ca: String,
     issuer: Issuer<'static, KeyPair>,
 }
 
@@ -65,8 +69,10 @@ struct State {
     clock_offset: i64,
     token: String,
     created: u64,
-    on_create: Option<Box<dyn Fn(&mut Value) + Send>>,
+    on_create: Option<Change>,
 }
+
+type Change = Box<dyn Fn(&mut Value) + Send>;
 
 struct Stored {
     object: Value,
@@ -76,17 +82,17 @@ struct Stored {
 
 impl Api {
     /// Over plain HTTP.
-    pub fn start() -> Self {
+    pub(crate) fn start() -> Self {
         Self::serve(None)
     }
 
     /// Over TLS, with certificates of its own; clients may have one of the same authority.
-    pub fn start_tls() -> Self {
+    pub(crate) fn start_tls() -> Self {
         Self::serve(Some(Pki::new()))
     }
 
     /// Over TLS with a server certificate for another name.
-    pub fn start_tls_for(name: &str) -> Self {
+    pub(crate) fn start_tls_for(name: &str) -> Self {
         let pki = Pki::new();
         Self::serve_with(Some(pki), name)
     }
@@ -99,7 +105,10 @@ impl Api {
         let state = Arc::new(Mutex::new(State::default()));
         state.lock().unwrap().raw.insert(
             "/version".into(),
-            (200, r#"{"major":"1","minor":"34","gitVersion":"v1.34.2"}"#.into()),
+            (
+                200,
+                r#"{"major":"1","minor":"34","gitVersion":"v1.34.2"}"#.into(),
+            ),
         );
         let acceptor = pki.as_ref().map(|pki| pki.acceptor(name));
         let (ready, address) = std::sync::mpsc::channel();
@@ -131,13 +140,13 @@ impl Api {
     }
 
     /// Stores an object where its kind belongs.
-    pub fn put(&self, object: Value) -> &Self {
+    pub(crate) fn put(&self, object: Value) -> &Self {
         self.state.lock().unwrap().put(object);
         self
     }
 
     /// Stores every object of a YAML or JSON text.
-    pub fn put_yaml(&self, text: &str) -> &Self {
+    pub(crate) fn put_yaml(&self, text: &str) -> &Self {
         for object in serde_saphyr::from_multiple::<Value>(text).unwrap() {
             if !object.is_null() {
                 self.put(object);
@@ -146,14 +155,14 @@ impl Api {
         self
     }
 
-    pub fn remove(&self, collection: &str, namespace: &str, name: &str) {
+    pub(crate) fn remove(&self, collection: &str, namespace: &str, name: &str) {
         let mut state = self.state.lock().unwrap();
         let objects = state.objects.get_mut(collection).unwrap();
         objects.remove(&(namespace.into(), name.into())).unwrap();
     }
 
     /// Answers a path with a text.
-    pub fn answer(&self, path: &str, status: u16, text: &str) -> &Self {
+    pub(crate) fn answer(&self, path: &str, status: u16, text: &str) -> &Self {
         let mut state = self.state.lock().unwrap();
         state.raw.insert(path.into(), (status, text.into()));
         drop(state);
@@ -161,7 +170,7 @@ impl Api {
     }
 
     /// Refuses with 403 as RBAC does: `deny("get", "pods")`, `deny("create", "serviceaccounts/token")`.
-    pub fn deny(&self, verb: &str, resource: &str) -> &Self {
+    pub(crate) fn deny(&self, verb: &str, resource: &str) -> &Self {
         let mut state = self.state.lock().unwrap();
         state.denied.insert(format!("{verb} {resource}"));
         drop(state);
@@ -169,36 +178,36 @@ impl Api {
     }
 
     /// Waits before each answer.
-    pub fn delay(&self, delay: Duration) -> &Self {
+    pub(crate) fn delay(&self, delay: Duration) -> &Self {
         self.state.lock().unwrap().delay = delay;
         self
     }
 
     /// Says a time that is so many seconds off.
-    pub fn clock_offset(&self, seconds: i64) -> &Self {
+    pub(crate) fn clock_offset(&self, seconds: i64) -> &Self {
         self.state.lock().unwrap().clock_offset = seconds;
         self
     }
 
     /// Answers every TokenRequest with this token.
-    pub fn token(&self, token: &str) -> &Self {
+    pub(crate) fn token(&self, token: &str) -> &Self {
         self.state.lock().unwrap().token = token.into();
         self
     }
 
     /// Changes what is created before it is stored.
-    pub fn on_create(&self, change: impl Fn(&mut Value) + Send + 'static) -> &Self {
+    pub(crate) fn on_create(&self, change: impl Fn(&mut Value) + Send + 'static) -> &Self {
         self.state.lock().unwrap().on_create = Some(Box::new(change));
         self
     }
 
     /// Requests so far.
-    pub fn seen(&self) -> Vec<Seen> {
+    pub(crate) fn seen(&self) -> Vec<Seen> {
         self.state.lock().unwrap().seen.clone()
     }
 
     /// Requests so far, as `GET /api/v1/…?…`.
-    pub fn lines(&self) -> Vec<String> {
+    pub(crate) fn lines(&self) -> Vec<String> {
         let line = |seen: &Seen| {
             let query = if seen.query.is_empty() { "" } else { "?" };
             format!("{} {}{query}{}", seen.method, seen.path, seen.query)
@@ -206,19 +215,19 @@ impl Api {
         self.seen().iter().map(line).collect()
     }
 
-    pub fn forget(&self) {
+    pub(crate) fn forget(&self) {
         self.state.lock().unwrap().seen.clear();
     }
 
     /// Names of the objects of a collection.
-    pub fn names(&self, collection: &str) -> Vec<String> {
+    pub(crate) fn names(&self, collection: &str) -> Vec<String> {
         let state = self.state.lock().unwrap();
         let objects = state.objects.get(collection).into_iter().flatten();
         objects.map(|((_, name), _)| name.clone()).collect()
     }
 
     /// A kubeconfig for the double: context `test`, user `tester` with what is given.
-    pub fn kubeconfig(&self, directory: &Path, user: &Value) -> PathBuf {
+    pub(crate) fn kubeconfig(&self, directory: &Path, user: &Value) -> PathBuf {
         let mut cluster = json!({ "server": self.url });
         if let Some(pki) = &self.pki {
             let path = directory.join("ca.crt");
@@ -231,10 +240,10 @@ impl Api {
             "current-context": "test",
             "clusters": [{ "name": "double", "cluster": cluster }],
             "users": [{ "name": "tester", "user": user }],
-            "contexts": [{
-                "name": "test",
-                "context": { "cluster": "double", "user": "tester", "namespace": "shop" },
-            }],
+            "contexts": [
+                { "name": "test", "context": { "cluster": "double", "user": "tester", "namespace": "shop" } },
+                { "name": "dangling", "context": { "cluster": "double", "user": "testr" } },
+            ],
         });
         let path = directory.join("config");
         // JSON is YAML.
@@ -254,8 +263,79 @@ impl Drop for Api {
     }
 }
 
+/// A proxy that makes tunnels, as HTTP CONNECT asks for. Ends when it is dropped.
+pub(crate) struct Proxy {
+    pub(crate) address: SocketAddr,
+    /// The heads of what it was asked.
+    heads: Arc<Mutex<Vec<String>>>,
+    stopped: Arc<std::sync::atomic::AtomicBool>,
+    thread: Option<thread::JoinHandle<()>>,
+}
+
+impl Proxy {
+    pub(crate) fn start() -> Self {
+        use std::sync::atomic::Ordering;
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let heads = Arc::new(Mutex::new(Vec::new()));
+        let stopped = Arc::new(std::sync::atomic::AtomicBool::new(false));
+        let (seen, ended) = (Arc::clone(&heads), Arc::clone(&stopped));
+        let thread = thread::spawn(move || {
+            for client in listener.incoming() {
+                if ended.load(Ordering::SeqCst) {
+                    return;
+                }
+                let seen = Arc::clone(&seen);
+                thread::spawn(move || tunnel(client.unwrap(), &seen));
+            }
+        });
+        Self {
+            address,
+            heads,
+            stopped,
+            thread: Some(thread),
+        }
+    }
+
+    pub(crate) fn heads(&self) -> Vec<String> {
+        self.heads.lock().unwrap().clone()
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.stopped
+            .store(true, std::sync::atomic::Ordering::SeqCst);
+        let _ = std::net::TcpStream::connect(self.address);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn tunnel(mut client: std::net::TcpStream, seen: &Mutex<Vec<String>>) {
+    use std::io::{Read as _, Write as _};
+    let mut head = Vec::new();
+    let mut byte = [0];
+    while !head.ends_with(b"\r\n\r\n") && client.read_exact(&mut byte).is_ok() {
+        head.push(byte[0]);
+    }
+    let head = String::from_utf8(head).unwrap();
+    let target = head.split(' ').nth(1).unwrap().to_owned();
+    seen.lock().unwrap().push(head);
+    let mut server = std::net::TcpStream::connect(target).unwrap();
+    client.write_all(b"HTTP/1.1 200 OK\r\n\r\n").unwrap();
+    let (mut from, mut to) = (client.try_clone().unwrap(), server.try_clone().unwrap());
+    thread::spawn(move || {
+        let _ = std::io::copy(&mut from, &mut to);
+        let _ = to.shutdown(std::net::Shutdown::Write);
+    });
+    let _ = std::io::copy(&mut server, &mut client);
+    let _ = client.shutdown(std::net::Shutdown::Both);
+}
+
 impl Pki {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.distinguished_name.push(DnType::CommonName, "double");
@@ -268,7 +348,7 @@ impl Pki {
     }
 
     /// Certificate and key in PEM, for a server name or a client's common name.
-    pub fn certificate(&self, name: &str, end: SystemTime) -> (String, String) {
+    pub(crate) fn certificate(&self, name: &str, end: SystemTime) -> (String, String) {
         let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
         params.distinguished_name.push(DnType::CommonName, name);
         params.not_before = (end - Duration::from_secs(86_400)).into();
@@ -313,7 +393,9 @@ async fn accept(listener: TcpListener, acceptor: Option<TlsAcceptor>, state: Arc
             match acceptor {
                 None => {
                     let service = serve(String::new());
-                    let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+                    let _ = http1::Builder::new()
+                        .serve_connection(TokioIo::new(stream), service)
+                        .await;
                 }
                 Some(acceptor) => {
                     let Ok(stream) = acceptor.accept(stream).await else {
@@ -327,7 +409,9 @@ async fn accept(listener: TcpListener, acceptor: Option<TlsAcceptor>, state: Arc
                         .map(|certificate| common_name(certificate))
                         .unwrap_or_default();
                     let service = serve(client);
-                    let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+                    let _ = http1::Builder::new()
+                        .serve_connection(TokioIo::new(stream), service)
+                        .await;
                 }
             }
         });
@@ -346,7 +430,11 @@ async fn answer(
     request: Request<Incoming>,
 ) -> Result<Response<Full<Bytes>>, Infallible> {
     let (parts, body) = request.into_parts();
-    let body = body.collect().await.map(|body| body.to_bytes()).unwrap_or_default();
+    let body = body
+        .collect()
+        .await
+        .map(|body| body.to_bytes())
+        .unwrap_or_default();
     let seen = Seen {
         method: parts.method,
         path: parts.uri.path().to_owned(),
@@ -389,7 +477,11 @@ impl Place {
         let decoded: Vec<String> = path
             .split('/')
             .skip(1)
-            .map(|part| percent_encoding::percent_decode_str(part).decode_utf8_lossy().into_owned())
+            .map(|part| {
+                percent_encoding::percent_decode_str(part)
+                    .decode_utf8_lossy()
+                    .into_owned()
+            })
             .collect();
         let (root, rest) = match decoded.first().map(String::as_str)? {
             "api" => decoded.split_at_checked(2)?,
@@ -398,7 +490,9 @@ impl Place {
         };
         // `/api/v1/namespaces/x` is an object, `/api/v1/namespaces/x/pods` a collection in it.
         let (namespace, rest) = match rest {
-            [namespaces, namespace, rest @ ..] if namespaces == "namespaces" && !rest.is_empty() => {
+            [namespaces, namespace, rest @ ..]
+                if namespaces == "namespaces" && !rest.is_empty() =>
+            {
                 (Some(namespace.clone()), rest)
             }
             _ => (None, rest),
@@ -423,10 +517,17 @@ impl State {
             object["metadata"]["uid"] =
                 format!("00000000-0000-4000-8000-{:012}", self.created).into();
         }
-        let root = if api_version.contains('/') { "apis" } else { "api" };
+        let root = if api_version.contains('/') {
+            "apis"
+        } else {
+            "api"
+        };
         let collection = format!("/{root}/{api_version}/{}", plural(&kind));
         let text = |member: &str| {
-            object["metadata"][member].as_str().unwrap_or_default().to_owned()
+            object["metadata"][member]
+                .as_str()
+                .unwrap_or_default()
+                .to_owned()
         };
         let key = (text("namespace"), text("name"));
         let metadata = json!({
@@ -439,7 +540,10 @@ impl State {
             metadata: metadata.to_string().into(),
             object,
         };
-        self.objects.entry(collection).or_default().insert(key, stored);
+        self.objects
+            .entry(collection)
+            .or_default()
+            .insert(key, stored);
     }
 
     fn answer(&mut self, seen: &Seen) -> (StatusCode, Bytes) {
@@ -447,7 +551,11 @@ impl State {
             return (StatusCode::from_u16(*status).unwrap(), text.clone().into());
         }
         let Some(place) = Place::of(&seen.path) else {
-            return failure(404, "NotFound", "the server could not find the requested resource");
+            return failure(
+                404,
+                "NotFound",
+                "the server could not find the requested resource",
+            );
         };
         let verb = match (&seen.method, &place.name) {
             (&Method::GET, Some(_)) => "get",
@@ -461,7 +569,9 @@ impl State {
             None => place.resource.clone(),
         };
         if self.denied.contains(&format!("{verb} {resource}")) {
-            let message = format!("{resource} is forbidden: User \"tester\" cannot {verb} resource \"{resource}\"");
+            let message = format!(
+                "{resource} is forbidden: User \"tester\" cannot {verb} resource \"{resource}\""
+            );
             return failure(403, "Forbidden", &message);
         }
         match verb {
@@ -483,7 +593,11 @@ impl State {
             place.namespace.clone().unwrap_or_default(),
             place.name.clone().unwrap_or_default(),
         );
-        match self.objects.get(&place.collection).and_then(|objects| objects.get(&key)) {
+        match self
+            .objects
+            .get(&place.collection)
+            .and_then(|objects| objects.get(&key))
+        {
             Some(stored) if wants_metadata(seen) => (StatusCode::OK, stored.metadata.clone()),
             Some(stored) => (StatusCode::OK, stored.whole.clone()),
             None => {
@@ -509,10 +623,16 @@ impl State {
             .map(|(_, stored)| stored)
             .filter(|stored| {
                 selects(query.get("labelSelector"), |key| {
-                    stored.object["metadata"]["labels"][key].as_str().map(str::to_owned)
+                    stored.object["metadata"]["labels"][key]
+                        .as_str()
+                        .map(str::to_owned)
                 }) && selects(query.get("fieldSelector"), |path| {
                     let pointer = format!("/{}", path.replace('.', "/"));
-                    stored.object.pointer(&pointer).and_then(Value::as_str).map(str::to_owned)
+                    stored
+                        .object
+                        .pointer(&pointer)
+                        .and_then(Value::as_str)
+                        .map(str::to_owned)
                 })
             })
             .collect();
@@ -534,7 +654,9 @@ impl State {
             String::new()
         };
         let metadata = json!({ "resourceVersion": "1", "continue": next });
-        let mut body = format!(r#"{{"kind":"List","apiVersion":"v1","metadata":{metadata},"items":["#).into_bytes();
+        let mut body =
+            format!(r#"{{"kind":"List","apiVersion":"v1","metadata":{metadata},"items":["#)
+                .into_bytes();
         body.extend(page.join(&b","[..]));
         body.extend(b"]}");
         (StatusCode::OK, body.into())
@@ -544,7 +666,9 @@ impl State {
         let mut object = seen.body.clone();
         object["metadata"]["namespace"] = place.namespace.clone().into();
         if object["metadata"]["name"].is_null() {
-            let prefix = object["metadata"]["generateName"].as_str().unwrap_or_default();
+            let prefix = object["metadata"]["generateName"]
+                .as_str()
+                .unwrap_or_default();
             object["metadata"]["name"] = format!("{prefix}x{:04}", self.seen.len()).into();
         }
         if !seen.query.contains("dryRun=All") {
@@ -573,7 +697,8 @@ impl State {
 
     fn mint(&self, seen: &Seen) -> (StatusCode, Bytes) {
         let mut answer = seen.body.clone();
-        answer["status"] = json!({ "token": self.token, "expirationTimestamp": "2030-01-01T00:00:00Z" });
+        answer["status"] =
+            json!({ "token": self.token, "expirationTimestamp": "2030-01-01T00:00:00Z" });
         (StatusCode::CREATED, answer.to_string().into())
     }
 }
@@ -601,7 +726,10 @@ fn failure(code: u16, reason: &str, message: &str) -> (StatusCode, Bytes) {
         "reason": reason,
         "message": message,
     });
-    (StatusCode::from_u16(code).unwrap(), status.to_string().into())
+    (
+        StatusCode::from_u16(code).unwrap(),
+        status.to_string().into(),
+    )
 }
 
 fn plural(kind: &str) -> String {
@@ -613,7 +741,7 @@ fn plural(kind: &str) -> String {
 }
 
 /// The command, with an environment of its own.
-pub fn kubectl_cwii(arguments: &[&str]) -> Command {
+pub(crate) fn kubectl_cwii(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_kubectl-cwii"));
     command
         .args(arguments)
@@ -627,7 +755,7 @@ pub fn kubectl_cwii(arguments: &[&str]) -> Command {
 }
 
 /// Exit code, standard output and standard error.
-pub fn finish(command: &mut Command) -> (Option<i32>, String, String) {
+pub(crate) fn finish(command: &mut Command) -> (Option<i32>, String, String) {
     let Output {
         status,
         stdout,

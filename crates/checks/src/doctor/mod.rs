@@ -8,10 +8,9 @@ mod case;
 mod claims;
 mod examine;
 mod facts;
-pub(crate) mod mechanism;
+mod mechanism;
 mod object;
 mod rule;
-mod settings;
 
 pub use case::{Case, Gap, Replay, admit};
 pub(crate) use case::{MECHANISMS, known, not_collected};
@@ -26,4 +25,3 @@ pub(crate) use mechanism::{aws, azure, google, token_at, variable_subject};
 pub(crate) use object::escape;
 pub use object::{Container, Manager, Object, Origin, ProjectedToken};
 pub use rule::{Documentation, Elsewhere, Outcome, Rule, rule, rules};
-pub use settings::webhook_settings;

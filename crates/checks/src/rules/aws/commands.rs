@@ -1,49 +1,6 @@
 //! Commands that change what a mechanism was given, wherever that stands.
 
-use crate::{
-    doctor::Case,
-    report::{Finding, Subject},
-};
-
-/// A word for a shell: quoted where it has to be.
-pub(in crate::rules) fn quote(text: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_=./:@,+%".contains(c);
-    if !text.is_empty() && text.chars().all(plain) {
-        text.to_owned()
-    } else {
-        format!("'{}'", text.replace('\'', r"'\''"))
-    }
-}
-
-/// The command that makes the workload's pods anew; none where nothing would make others in their stead.
-fn restart(case: &Case<'_>) -> Option<String> {
-    let namespace = quote(case.namespace_name());
-    let owners = case.owners();
-    let rolled_out = owners
-        .iter()
-        .rev()
-        .find(|owner| ["Deployment", "StatefulSet", "DaemonSet"].contains(&owner.kind.as_str()));
-    if let Some(owner) = rolled_out {
-        return Some(format!(
-            "kubectl -n {namespace} rollout restart {} {}",
-            owner.kind.to_ascii_lowercase(),
-            quote(&owner.name)
-        ));
-    }
-    let pod = case.pod().ok()?;
-    (!owners.is_empty()).then(|| format!("kubectl -n {namespace} delete pod {}", quote(pod.name())))
-}
-
-/// Adds what makes the pods anew. A workload that does not run yet needs nothing.
-pub(in crate::rules) fn restarted(finding: Finding, case: &Case<'_>) -> Finding {
-    if case.is_template() {
-        return finding;
-    }
-    match restart(case) {
-        Some(command) => finding.command(command),
-        None => finding,
-    }
-}
+use crate::{doctor::Case, report::Subject, rules::words::quote};
 
 /// The command that gives an annotation another value, where it stands on an object that can be annotated in place. An
 /// annotation of a pod stands in its controller's template.

@@ -391,7 +391,7 @@ fn append(source: &mut Value, wanted: &Wanted) -> Option<()> {
     push(source, statement)
 }
 
-fn push(source: &mut Value, statement: Value) -> Option<()> {
+pub(in crate::rules) fn push(source: &mut Value, statement: Value) -> Option<()> {
     let statements = source.as_object_mut()?.get_mut("Statement")?;
     match statements {
         Value::Array(list) => list.push(statement),
@@ -425,7 +425,7 @@ fn conditions<'v>(source: &'v mut Value, statement: &str) -> Option<&'v mut Map<
 }
 
 /// Takes a condition away, and what is empty without it.
-fn remove_condition(source: &mut Value, pointer: &str) -> Option<()> {
+pub(in crate::rules) fn remove_condition(source: &mut Value, pointer: &str) -> Option<()> {
     let (operator, key) = condition_at(pointer)?;
     let statement = statement_of(pointer)?.to_owned();
     let keys = source.pointer_mut(&operator)?.as_object_mut()?;
@@ -445,7 +445,7 @@ fn remove_condition(source: &mut Value, pointer: &str) -> Option<()> {
 }
 
 /// Pointer to the operator, and the key: `/Statement/0/Condition/StringEquals` and `oidc.example.com:sub`.
-fn condition_at(pointer: &str) -> Option<(String, String)> {
+pub(in crate::rules) fn condition_at(pointer: &str) -> Option<(String, String)> {
     let (operator, key) = pointer.rsplit_once('/')?;
     Some((
         operator.to_owned(),
@@ -454,7 +454,7 @@ fn condition_at(pointer: &str) -> Option<(String, String)> {
 }
 
 /// Pointer to the statement that a pointer leads into: `/Statement` or `/Statement/0`.
-pub(super) fn statement_of(pointer: &str) -> Option<&str> {
+pub(in crate::rules) fn statement_of(pointer: &str) -> Option<&str> {
     let after = pointer.find("/Statement")? + "/Statement".len();
     let rest = pointer[after..].strip_prefix('/').unwrap_or_default();
     let digits = rest.bytes().take_while(u8::is_ascii_digit).count();

@@ -5,9 +5,11 @@
 //! nothing to do with each other are all told.
 
 mod commands;
-mod mend;
+pub(super) mod mend;
 
-pub(super) use commands::{annotate, quote, restarted, set_variable};
+pub(super) use commands::{annotate, set_variable};
+
+use super::words::{quote, restarted};
 
 use cwii_contract::{
     Provider,
@@ -26,7 +28,7 @@ use crate::{
     report::{Applicability, Finding, Subject},
 };
 
-group! { aws01 aws03 aws04 aws05 aws06 aws07 aws08 aws09 }
+group! { aws01 aws03 aws04 aws05 aws06 aws07 aws08 aws09 aws10 aws12 aws19 aws20 }
 
 /// What the rules on trust documents look at.
 const NEEDS: &[Need] = &[

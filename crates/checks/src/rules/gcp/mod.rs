@@ -21,8 +21,9 @@ use cwii_trust::{
 use super::federation::{answer, document, exchanges, missing, quote};
 use crate::{
     doctor::{
-        Case, Gap, Given, Mechanism, MechanismKind, Need, Object, Outcome, TokenOrigin, TokenView,
-        mechanism::google::{CREDENTIALS, CREDENTIALS_FILE, PROVIDER},
+        Case, Container, Gap, Given, Mechanism, MechanismKind, Need, Object, Outcome, TokenOrigin,
+        TokenView,
+        google::{CREDENTIALS, PROVIDER},
     },
     report::{Finding, Subject},
 };
@@ -45,6 +46,8 @@ pub(super) const EXCHANGE: &[Need] = &[
     Need::Claims,
     Need::Trust,
 ];
+
+pub(super) use gcp07::finding as policy_finding;
 
 /// Why a rule of this group does not concern a workload.
 pub(super) const NO_FEDERATION: &str = "the workload does not exchange tokens at Google";
@@ -77,11 +80,11 @@ pub(super) struct Fault {
     pub(super) answer: String,
 }
 
+/// What names a provider, and the provider if it does.
+pub(super) type Named = (Given, Result<PoolProvider, ParseError>);
+
 /// The provider that a mechanism presents its token to; none where it does not say.
-pub(super) fn provider_name(
-    case: &Case<'_>,
-    mechanism: &Mechanism,
-) -> Result<Option<(Given, Result<PoolProvider, ParseError>)>, Gap> {
+pub(super) fn provider_name(case: &Case<'_>, mechanism: &Mechanism) -> Result<Option<Named>, Gap> {
     let given = match &mechanism.google_provider {
         Some(given) => given.clone(),
         None => match credentials(case, mechanism)? {
@@ -611,11 +614,15 @@ fn provider_key(mechanism: &Mechanism, given: &Given) -> &'static str {
     }
 }
 
-/// The path of the credentials document that a mechanism injects.
-fn injected_credentials(mechanism: &Mechanism) -> Option<&'static str> {
+/// The path of the credentials document that a mechanism injects into a container.
+fn injected_credentials(mechanism: &Mechanism, container: &Container<'_>) -> Option<String> {
     match mechanism.kind {
-        MechanismKind::Cwii => Some(names::GCP_CREDENTIALS_FILE),
-        MechanismKind::GoogleFederation => Some(CREDENTIALS_FILE),
+        MechanismKind::Cwii => Some(names::GCP_CREDENTIALS_FILE.to_owned()),
+        // Versions of the webhook differ in the directory, and call the file the same.
+        MechanismKind::GoogleFederation => ["external-credential-config", "gcloud-config"]
+            .into_iter()
+            .find_map(|volume| container.mount_paths(volume).next())
+            .map(|directory| format!("{}/federation.json", directory.trim_end_matches('/'))),
         _ => None,
     }
 }
