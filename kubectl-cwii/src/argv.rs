@@ -121,6 +121,62 @@ pub(crate) fn refuse_secrets(program: Program, arguments: &[OsString]) -> Result
     Ok(())
 }
 
+/// Puts the global flags that stand before a command behind it. clap takes them in either place, but where a repeated one
+/// stands in both it forgets the first.
+pub(crate) fn reordered(program: Program, arguments: Vec<OsString>) -> Vec<OsString> {
+    let command = cli::command(program);
+    let mut position = Position::new(&command);
+    let mut kinds = Vec::new();
+    let mut last_command = None;
+    for (index, word) in arguments.iter().enumerate() {
+        let word = word.to_string_lossy();
+        let (is_value, before) = (position.pending.is_some(), position.command);
+        let passed = position.pass(&word);
+        let is_command = !std::ptr::eq(before, position.command);
+        if is_command {
+            last_command = Some(index);
+        }
+        let is_global = match passed {
+            Word::Long(_, flag) => flag.is_some_and(Arg::is_global_set),
+            // A value goes where its flag goes.
+            Word::Other if is_value => kinds.last() == Some(&Kind::Global),
+            Word::Other => {
+                word.starts_with('-')
+                    && word.chars().nth(1).is_some_and(|letter| {
+                        command
+                            .get_arguments()
+                            .any(|flag| flag.get_short() == Some(letter) && flag.is_global_set())
+                    })
+            }
+        };
+        kinds.push(match (is_command, is_global) {
+            (true, _) => Kind::Command,
+            (false, true) => Kind::Global,
+            (false, false) => Kind::Other,
+        });
+    }
+    let Some(last_command) = last_command else {
+        return arguments;
+    };
+    let mut order: Vec<usize> = (0..arguments.len()).collect();
+    order.sort_by_key(|index| match kinds[*index] {
+        _ if *index > last_command => 2,
+        Kind::Global => 1,
+        Kind::Command | Kind::Other => 0,
+    });
+    order
+        .iter()
+        .map(|index| arguments[*index].clone())
+        .collect()
+}
+
+#[derive(Clone, Copy, Eq, PartialEq)]
+enum Kind {
+    Command,
+    Global,
+    Other,
+}
+
 /// Whether a JWT is anywhere in a text: three parts in base64url, of which the first begins as a JSON object does.
 fn holds_token(text: &str) -> bool {
     let is_base64url = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
@@ -153,6 +209,30 @@ mod tests {
         refuse_secrets(Program::Plugin, &arguments)
             .err()
             .map(|problem| problem.to_string())
+    }
+
+    #[test]
+    fn global_flags_move_behind_the_command_and_nothing_else_does() {
+        for (arguments, expected) in [
+            (
+                "-n a trust --as-group=b check --token c -q",
+                "trust check -n a --as-group=b --token c -q",
+            ),
+            ("-V doctor", "-V doctor"),
+            (
+                "--context trust -qv 6 doctor x",
+                "doctor --context trust -qv 6 x",
+            ),
+            ("-n a", "-n a"),
+            ("--nope x doctor", "--nope x doctor"),
+        ] {
+            let words = arguments.split(' ').map(OsString::from).collect();
+            let moved: Vec<_> = reordered(Program::Plugin, words)
+                .iter()
+                .map(|word| word.to_string_lossy().into_owned())
+                .collect();
+            assert_eq!(moved.join(" "), expected);
+        }
     }
 
     const JWT: &str = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJ4In0.c2lnbmF0dXJl";

@@ -40,6 +40,23 @@ impl ExitStatus {
     }
 }
 
+impl ExitStatus {
+    /// The status with this code.
+    pub(crate) fn of(code: u8) -> Self {
+        [
+            Self::Success,
+            Self::Findings,
+            Self::Inconclusive,
+            Self::TimedOut,
+            Self::Interrupted,
+            Self::Terminated,
+        ]
+        .into_iter()
+        .find(|status| status.code() == code)
+        .unwrap_or(Self::Usage)
+    }
+}
+
 impl From<ExitStatus> for u8 {
     fn from(status: ExitStatus) -> Self {
         status.code()

@@ -9,15 +9,18 @@ mod argv;
 mod cli;
 mod cluster;
 mod commands;
+mod complete;
 mod document;
 mod exit;
 mod facts;
-mod manifest;
+mod identity;
 mod problem;
 mod sources;
 mod stop;
 mod target;
 mod terminal;
+mod tree;
+mod workload;
 
 use std::{ffi::OsString, process::ExitCode};
 
@@ -38,11 +41,15 @@ fn main() -> ExitCode {
 
 fn run(program: Program, arguments: Vec<OsString>) -> ExitStatus {
     let mut terminal = Terminal::new(Color::Auto, false);
+    if program == Program::Completer {
+        complete::run(&arguments, &mut terminal);
+        return ExitStatus::Success;
+    }
     // Before anything could repeat them.
     if let Err(problem) = argv::refuse_secrets(program, &arguments) {
         return fail(&mut terminal, program, &problem.into());
     }
-    let cli = match cli::parse(program, arguments) {
+    let cli = match cli::parse(program, argv::reordered(program, arguments)) {
         Ok(cli) => cli,
         Err(error) => return terminal.clap(&error),
     };

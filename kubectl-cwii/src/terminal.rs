@@ -180,6 +180,32 @@ pub(crate) fn log(text: &str) {
         .and_then(|()| out.write_all(b"\n"));
 }
 
+/// Text wrapped at words, each line indented. A word longer than the line stands alone.
+pub(crate) fn wrapped(text: &str, indent: usize) -> String {
+    let mut lines = vec![String::new()];
+    for word in text.split_whitespace() {
+        let line = lines
+            .last_mut()
+            .map(|line| line.chars().count())
+            .unwrap_or_default();
+        if line > 0 && indent + line + 1 + word.chars().count() > WIDTH {
+            lines.push(String::new());
+        }
+        if let Some(line) = lines.last_mut() {
+            if !line.is_empty() {
+                line.push(' ');
+            }
+            line.push_str(word);
+        }
+    }
+    let indent = " ".repeat(indent);
+    lines
+        .iter()
+        .map(|line| format!("{indent}{line}"))
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
 fn is_set(name: &str) -> bool {
     std::env::var_os(name).is_some_and(|value| !value.is_empty())
 }
@@ -194,4 +220,25 @@ fn locale_is_utf8() -> bool {
             let locale = locale.to_ascii_lowercase();
             locale.contains("utf-8") || locale.contains("utf8")
         })
+}
+
+/// Width that text is wrapped to, columns.
+const WIDTH: usize = 96;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_is_wrapped_at_words_and_long_words_are_left_whole() {
+        let url = "x".repeat(120);
+        let text = format!("{} {url} end", "word ".repeat(30).trim_end());
+        let lines: Vec<String> = wrapped(&text, 4).lines().map(str::to_owned).collect();
+        assert!(
+            lines
+                .iter()
+                .all(|line| line.len() <= WIDTH || line.trim() == url)
+        );
+        assert_eq!(lines.last().unwrap(), "    end");
+    }
 }

@@ -1,7 +1,8 @@
 //! A pod as it is or as a template makes it, with the objects whose annotations speak for it.
 
+use cwii_checks::doctor::Object;
 use cwii_contract::{
-    Layer, ObjectRef, Pod, Scope,
+    Layer, ObjectRef, Pod,
     pod::{OwnerReference, WorkloadKind},
     scope::Keys,
 };
@@ -10,7 +11,6 @@ use serde_json::{Value, json};
 
 use crate::{
     cluster::{Cluster, Failure, Resource, resource},
-    manifest::Manifest,
     problem::Problem,
     target::Named,
 };
@@ -65,14 +65,14 @@ impl Workload {
     ///
     /// The object has no pods.
     pub(crate) async fn of_manifest(
-        manifest: &Manifest,
+        manifest: &Object,
         kind: &'static Resource,
-        all: &[Manifest],
+        all: &[Object],
         default_namespace: &str,
         cluster: Option<&Cluster>,
     ) -> Result<Self, Problem> {
-        let namespace = namespace_of(&manifest.object).unwrap_or(default_namespace);
-        let mut workload = Self::of(kind, &manifest.object, namespace, Some(manifest.place()))?;
+        let namespace = namespace_of(manifest.value()).unwrap_or(default_namespace);
+        let mut workload = Self::of(kind, manifest.value(), namespace, place(manifest))?;
         workload.complete(cluster, all).await;
         Ok(workload)
     }
@@ -89,6 +89,14 @@ impl Workload {
             .to_owned();
         let pod = if kind == resource::POD {
             object.clone()
+        } else if kind == resource::SERVICE_ACCOUNT {
+            // Any pod that runs as it.
+            json!({
+                "apiVersion": "v1",
+                "kind": "Pod",
+                "metadata": { "namespace": namespace },
+                "spec": { "serviceAccountName": name },
+            })
         } else {
             from_template(kind, object, namespace, &name).ok_or_else(|| {
                 Problem::new(format!("{} `{name}` has no pod template", kind.singular))
@@ -107,7 +115,7 @@ impl Workload {
     }
 
     /// Reads the objects that speak for the pod.
-    async fn complete(&mut self, cluster: Option<&Cluster>, manifests: &[Manifest]) {
+    async fn complete(&mut self, cluster: Option<&Cluster>, manifests: &[Object]) {
         let Ok(pod) = Pod::deserialize(&self.pod) else {
             return;
         };
@@ -137,7 +145,10 @@ impl Workload {
             Ok(None) => {}
             Err(failure) => self.gaps.push(format!("{object}: {failure}")),
         };
-        add(service_account, ObjectRef::service_account(&namespace, &account));
+        add(
+            service_account,
+            ObjectRef::service_account(&namespace, &account),
+        );
         add(own_namespace, ObjectRef::namespace(&namespace));
     }
 
@@ -145,9 +156,12 @@ impl Workload {
     async fn owners(
         &self,
         cluster: Option<&Cluster>,
-        manifests: &[Manifest],
+        manifests: &[Object],
     ) -> (Vec<Layer>, Vec<String>) {
         let (mut layers, mut gaps) = (Vec::new(), Vec::new());
+        if self.kind == resource::SERVICE_ACCOUNT {
+            return (layers, gaps);
+        }
         let mut object = self.object.clone();
         let mut kind = self.kind;
         let mut name = self.name.clone();
@@ -188,8 +202,7 @@ impl Workload {
                 }
                 Ok(None) => break,
                 Err(failure) => {
-                    let owner =
-                        ObjectRef::workload(resource.kind, &self.namespace, &above.name);
+                    let owner = ObjectRef::workload(resource.kind, &self.namespace, &above.name);
                     gaps.push(format!("{owner}: {failure}"));
                     break;
                 }
@@ -204,15 +217,22 @@ impl Workload {
     }
 }
 
+/// `file:line`, with `-` for standard input.
+fn place(object: &Object) -> Option<String> {
+    let origin = object.origin()?;
+    let line = origin.lines.get("").copied().unwrap_or(1);
+    Some(format!("{}:{line}", origin.file))
+}
+
 /// An object of the manifests, else of the cluster. None: there is no such object.
 async fn find(
     cluster: Option<&Cluster>,
-    manifests: &[Manifest],
+    manifests: &[Object],
     resource: &'static Resource,
     namespace: &str,
     name: &str,
 ) -> Result<Option<Value>, Failure> {
-    let given = manifests.iter().map(|manifest| &manifest.object).find(|object| {
+    let given = manifests.iter().map(Object::value).find(|object| {
         let is_kind = text(object, "/apiVersion")
             .zip(text(object, "/kind"))
             .and_then(|(version, kind)| Resource::of(version, kind))
@@ -235,12 +255,7 @@ async fn find(
 }
 
 /// The pod that a template makes.
-fn from_template(
-    kind: &Resource,
-    object: &Value,
-    namespace: &str,
-    name: &str,
-) -> Option<Value> {
+fn from_template(kind: &Resource, object: &Value, namespace: &str, name: &str) -> Option<Value> {
     let pointer = if kind == resource::CRON_JOB {
         "/spec/jobTemplate/spec/template"
     } else {
@@ -272,7 +287,9 @@ fn controller(object: &Value) -> Option<OwnerReference> {
 }
 
 fn keys(object: &Value) -> Keys {
-    let annotations = object.pointer("/metadata/annotations").and_then(Value::as_object);
+    let annotations = object
+        .pointer("/metadata/annotations")
+        .and_then(Value::as_object);
     Keys::from_annotations(
         annotations
             .into_iter()
@@ -290,13 +307,3 @@ fn text<'v>(object: &'v Value, pointer: &str) -> Option<&'v str> {
 }
 
 const MAX_OWNERS: usize = 4;
-
-/// What an object is for a pod, for people.
-pub(crate) fn scope_of(scope: Scope) -> &'static str {
-    match scope {
-        Scope::Pod => "pod",
-        Scope::Workload => "workload",
-        Scope::ServiceAccount => "service account",
-        Scope::Namespace => "namespace",
-    }
-}

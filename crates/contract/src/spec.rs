@@ -237,7 +237,9 @@ impl Quantity {
         self.nano == other.nano
     }
 
-    fn nano(&self) -> u128 {
+    /// The amount, in billionths.
+    #[must_use]
+    pub fn nano(&self) -> u128 {
         self.nano
     }
 }

@@ -6,7 +6,9 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use cwii_checks::facts::{Cause, Fact, Issuer, IssuerSeen, TransportProblemKind};
+use cwii_checks::facts::{
+    Cause, DocumentAnswer, Fact, Issuer, IssuerSeen, TransportProblem, TransportProblemKind,
+};
 use cwii_contract::{
     Provider,
     types::{IssuerUrl, shorten},
@@ -18,7 +20,7 @@ use url::Url;
 
 use crate::{
     Env, Options,
-    http::{DOCUMENT_LIMIT, Http, KEYS_LIMIT, Proxies, Reach, Roots, Trouble},
+    http::{DOCUMENT_LIMIT, Http, KEYS_LIMIT, Proxies, Reach, Reply, Roots, Trouble},
 };
 
 /// Fetches discovery document and keys of an issuer, within `options.timeout`.
@@ -58,19 +60,24 @@ pub async fn issuer(issuer_url: &str, env: &Env, options: &Options, provider: Pr
         fetch.get(&issuer.discovery_url, DOCUMENT_LIMIT, Discovery::parse),
         fetch.get(&usual, KEYS_LIMIT, Jwks::parse),
     );
-    (issuer.jwks_url, issuer.jwks) = match &discovery {
-        Fact::Known(document) if same(&document.jwks_uri, &usual) => (Some(usual), guessed),
-        Fact::Known(document) => (
-            Some(document.jwks_uri.clone()),
+    let jwks = match &discovery.fact {
+        Fact::Known(document) if same(&document.jwks_uri, &usual) => Some((usual, guessed)),
+        Fact::Known(document) => Some((
+            document.jwks_uri.clone(),
             fetch.get(&document.jwks_uri, KEYS_LIMIT, Jwks::parse).await,
-        ),
+        )),
         // Without the document nobody said that the keys are there; only finding them tells anything.
-        _ => match guessed {
-            found @ Fact::Known(_) => (Some(usual), found),
-            _ => (None, Fact::NotCollected),
-        },
+        _ => matches!(guessed.fact, Fact::Known(_)).then_some((usual, guessed)),
     };
-    issuer.discovery = discovery;
+    if let Some((url, jwks)) = jwks {
+        issuer.jwks_url = Some(url);
+        issuer.jwks = jwks.fact;
+        issuer.seen.jwks = jwks.answer;
+        issuer.seen.jwks_trouble = jwks.trouble;
+    }
+    issuer.discovery = discovery.fact;
+    issuer.seen.discovery = discovery.answer;
+    issuer.seen.trouble = discovery.trouble;
     issuer
 }
 
@@ -84,7 +91,7 @@ pub async fn jwks(url: &str, env: &Env, options: &Options) -> Fact<Jwks> {
         http,
         deadline: Instant::now() + options.timeout,
     };
-    fetch.get(url, KEYS_LIMIT, Jwks::parse).await
+    fetch.get(url, KEYS_LIMIT, Jwks::parse).await.fact
 }
 
 fn client(env: &Env, options: &Options, provider: Provider) -> Result<Http, String> {
@@ -115,17 +122,35 @@ struct Fetch {
     deadline: Instant,
 }
 
+/// A document, and how its answer came, or why none did.
+struct Fetched<T> {
+    fact: Fact<T>,
+    answer: Option<DocumentAnswer>,
+    trouble: Option<TransportProblem>,
+}
+
+impl<T> Fetched<T> {
+    fn nothing(fact: Fact<T>) -> Self {
+        Self {
+            fact,
+            answer: None,
+            trouble: None,
+        }
+    }
+}
+
 impl Fetch {
     async fn get<T, E: ToString>(
         &self,
         url: &str,
         limit: usize,
         parse: impl Fn(&[u8]) -> Result<T, E>,
-    ) -> Fact<T> {
+    ) -> Fetched<T> {
+        let invalid = |text: String| Fetched::nothing(Fact::Invalid(text));
         match Url::parse(url) {
             Ok(url) if url.scheme() == "https" => {}
-            Ok(_) => return Fact::Invalid(format!("`{}` is not an https URL", shorten(url))),
-            Err(error) => return Fact::Invalid(format!("`{}` is no URL: {error}", shorten(url))),
+            Ok(_) => return invalid(format!("`{}` is not an https URL", shorten(url))),
+            Err(error) => return invalid(format!("`{}` is no URL: {error}", shorten(url))),
         }
         for last in [false, true] {
             let request = http::Request::get(url)
@@ -134,35 +159,53 @@ impl Fetch {
             let request = match request {
                 Ok(request) => request,
                 Err(error) => {
-                    return Fact::Invalid(format!("`{}` is no URL: {error}", shorten(url)));
+                    return invalid(format!("`{}` is no URL: {error}", shorten(url)));
                 }
             };
             let sent = timeout_at(self.deadline, self.http.send(request, limit));
             match sent.await {
-                Err(_) => return Fact::TimedOut,
+                Err(_) => break,
                 Ok(Err(trouble)) if trouble.transient && !last => {}
-                Ok(Err(trouble)) => return fact(trouble),
-                Ok(Ok(reply)) => match reply.status {
-                    200 => {
-                        return parse(&reply.body).map_or_else(
+                Ok(Err(trouble)) => {
+                    return Fetched {
+                        trouble: Some(trouble.problem.clone()),
+                        ..Fetched::nothing(fact(trouble))
+                    };
+                }
+                Ok(Ok(reply)) if reply.status >= 500 && !last => {}
+                Ok(Ok(reply)) => {
+                    let fact = match reply.status {
+                        200 => parse(&reply.body).map_or_else(
                             |error| Fact::Invalid(describe(&reply.body, &error.to_string())),
                             Fact::Known,
-                        );
-                    }
-                    404 | 410 => return Fact::Absent,
-                    status @ (401 | 403) => return Fact::Denied(format!("status {status}")),
-                    status @ 500.. if last => {
-                        return Fact::Unreachable(format!("status {status}"));
-                    }
-                    500.. => {}
-                    status => {
-                        return Fact::Invalid(format!("status {status}, expected 200"));
-                    }
-                },
+                        ),
+                        404 | 410 => Fact::Absent,
+                        status @ (401 | 403) => Fact::Denied(format!("status {status}")),
+                        status @ 500.. => Fact::Unreachable(format!("status {status}")),
+                        status => Fact::Invalid(format!("status {status}, expected 200")),
+                    };
+                    return Fetched {
+                        answer: Some(answer(&reply)),
+                        ..Fetched::nothing(fact)
+                    };
+                }
             }
             tokio::time::sleep(PAUSE).await;
         }
-        Fact::TimedOut
+        Fetched::nothing(Fact::TimedOut)
+    }
+}
+
+fn answer(reply: &Reply) -> DocumentAnswer {
+    let header = |name: &str| reply.header(name).map(str::to_owned);
+    DocumentAnswer {
+        status: reply.status,
+        content_type: header("content-type"),
+        cache_control: header("cache-control"),
+        location: header("location"),
+        bytes: reply.body.len() as u64,
+        from_api_server: reply.header("x-kubernetes-pf-flowschema-uid").is_some()
+            || reply.header("audit-id").is_some(),
     }
 }
 

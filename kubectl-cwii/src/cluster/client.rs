@@ -437,6 +437,31 @@ impl Cluster {
         parse(&body)
     }
 
+    /// Creates an object and goes on although the command is to end: who creates something must learn its name to delete it.
+    ///
+    /// # Errors
+    ///
+    /// Every [`Failure`].
+    pub(crate) async fn create_whole(
+        &self,
+        resource: &Resource,
+        namespace: &str,
+        object: &Value,
+    ) -> Result<Value, Failure> {
+        if self.stop.reason().is_some() {
+            return Err(Failure::TimedOut);
+        }
+        let path = format!(
+            "{}?fieldManager={FIELD_MANAGER}",
+            resource.path(Some(namespace))
+        );
+        let permission = || permission("create", resource, "", Some(namespace));
+        let body = self
+            .send(Method::POST, &path, JSON, Some(object), &permission)
+            .await?;
+        parse(&body)
+    }
+
     /// Makes an object what the document says, by server-side apply.
     ///
     /// # Errors
@@ -648,7 +673,11 @@ impl Cluster {
             .body(body)
             .map_err(|error| Failure::Unreadable(error.to_string()))?;
         let unreachable = |error: &(dyn std::error::Error + 'static)| {
-            Failure::Unreachable(tls::unreachable(error, &self.access))
+            Failure::Unreachable(tls::unreachable(
+                error,
+                &self.access,
+                self.expired().as_deref(),
+            ))
         };
         let response = self
             .client
@@ -687,6 +716,12 @@ impl Cluster {
         }
     }
 
+    /// Which credentials have expired, if they have.
+    fn expired(&self) -> Option<String> {
+        let (end, what) = self.expires?;
+        (end <= Timestamp::now()).then(|| format!("{what} expired at {end}"))
+    }
+
     /// Why the API server may not know who asks.
     fn unauthorized(&self) -> String {
         let who = match &self.access.user_name {
@@ -695,10 +730,8 @@ impl Cluster {
         };
         let at = self.access.server_text();
         let text = format!("the API server at {at} does not accept {who} (401 Unauthorized)");
-        match self.expires {
-            Some((end, what)) if end <= Timestamp::now() => {
-                format!("{text}: {what} expired at {end}")
-            }
+        match self.expired() {
+            Some(expired) => format!("{text}: {expired}"),
             None if self.is_anonymous => {
                 format!("{text}: there are none in {}", self.access.source)
             }

@@ -156,6 +156,21 @@ impl Access {
     }
 }
 
+/// Names of contexts, clusters or users of the kubeconfigs, for completion; none where they cannot be read.
+pub(crate) fn names(what: &str, flags: &Globals, environment: &Environment) -> Vec<String> {
+    fn first<T>(entries: Vec<(String, T)>) -> Vec<String> {
+        entries.into_iter().map(|(name, _)| name).collect()
+    }
+    let Ok(merged) = Merged::load(flags, environment) else {
+        return Vec::new();
+    };
+    match what {
+        "context" => first(merged.contexts),
+        "cluster" => first(merged.clusters),
+        _ => first(merged.users),
+    }
+}
+
 /// What the kubeconfigs say together. The first file that has an entry wins.
 #[derive(Debug, Default)]
 struct Merged {

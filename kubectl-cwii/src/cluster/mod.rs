@@ -7,6 +7,7 @@ mod exec;
 mod proxy;
 pub(crate) mod resource;
 mod tls;
+pub(crate) mod webhook;
 
 pub(crate) use client::{Cluster, Failure, ListOptions, fact};
 pub(crate) use config::Access;

@@ -200,7 +200,11 @@ fn provider() -> Arc<CryptoProvider> {
 
 /// Why the API server could not be reached, in words. No word of it comes from the other side, names of certificates
 /// excepted.
-pub(super) fn unreachable(error: &(dyn Error + 'static), access: &Access) -> String {
+pub(super) fn unreachable(
+    error: &(dyn Error + 'static),
+    access: &Access,
+    expired: Option<&str>,
+) -> String {
     let server = &access.server;
     let host = server.host().unwrap_or_default();
     let at = access.server_text();
@@ -213,9 +217,11 @@ pub(super) fn unreachable(error: &(dyn Error + 'static), access: &Access) -> Str
                 | AlertDescription::BadCertificate
                 | AlertDescription::UnknownCA
                 | AlertDescription::CertificateRequired
-                | AlertDescription::AccessDenied => format!(
-                    "the API server at {at} does not accept the client certificate (TLS alert `{alert:?}`)"
-                ),
+                | AlertDescription::AccessDenied => {
+                    let why =
+                        expired.map_or_else(|| format!("TLS alert `{alert:?}`"), str::to_owned);
+                    format!("the API server at {at} does not accept the client certificate: {why}")
+                }
                 _ => {
                     format!("the API server at {at} refuses the TLS connection (alert `{alert:?}`)")
                 }

@@ -48,9 +48,9 @@ pub(crate) async fn find(cluster: &Cluster) -> Result<Webhook, Failure> {
         .find(|deployment| {
             let labels = deployment.pointer("/spec/template/metadata/labels");
             match selector {
-                Some(selector) => selector.iter().all(|(key, value)| {
-                    labels.and_then(|labels| labels.get(key)) == Some(value)
-                }),
+                Some(selector) => selector
+                    .iter()
+                    .all(|(key, value)| labels.and_then(|labels| labels.get(key)) == Some(value)),
                 None => deployment.pointer("/metadata/name").and_then(Value::as_str) == Some(&name),
             }
         })
@@ -76,7 +76,10 @@ pub(crate) async fn find(cluster: &Cluster) -> Result<Webhook, Failure> {
 /// Namespace and name of the Service behind our webhook.
 async fn service(cluster: &Cluster) -> Result<(String, String), Failure> {
     let configurations = cluster
-        .list(resource::MUTATING_WEBHOOK_CONFIGURATION, ListOptions::default())
+        .list(
+            resource::MUTATING_WEBHOOK_CONFIGURATION,
+            ListOptions::default(),
+        )
         .await?;
     configurations
         .iter()
@@ -89,8 +92,9 @@ async fn service(cluster: &Cluster) -> Result<(String, String), Failure> {
 }
 
 /// Whether a container runs the webhook, for pods that have others beside it.
-fn is_webhook(container: &Value) -> bool {
-    text(container, "/image").contains("cwii-webhook") || text(container, "/name").contains("webhook")
+pub(crate) fn is_webhook(container: &Value) -> bool {
+    text(container, "/image").contains("cwii-webhook")
+        || text(container, "/name").contains("webhook")
 }
 
 fn text(value: &Value, pointer: &str) -> String {

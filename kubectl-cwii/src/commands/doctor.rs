@@ -3,25 +3,28 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum, ValueHint};
-use cwii_agent::output::printable;
-use cwii_checks::doctor::{Examination, State, Target, examine};
+use cwii_checks::{
+    Severity,
+    doctor::{Examination, State, Target, examine},
+    facts::Fact,
+    output::{self, Document, Policy, Report, Style, Sweep, SweepBuilder},
+};
 use jiff::Timestamp;
-use serde_json::{Value, json};
 
 use crate::{
     cli::Format,
     cluster::resource,
     commands::Context,
-    document,
     exit::ExitStatus,
     facts::{
         assemble::{Surroundings, assemble},
-        documents, manifest, rbac,
+        manifest, rbac,
         store::Store,
         sweep::{self, Selector},
         workload::{Workload, workloads},
     },
     problem::Problem,
+    sources,
     target::{Named, TargetArgs, WORKLOADS, Words},
 };
 
@@ -109,25 +112,21 @@ pub(crate) enum FailOn {
 
 /// A workload and what all rules made of it.
 struct Examined {
-    target: Target,
-    pods: usize,
+    workload: Workload,
+    /// What it is listed as: the topmost controller, or itself.
+    row: Target,
     examination: Examination,
 }
 
 pub(crate) async fn run(arguments: &Doctor, context: &mut Context) -> anyhow::Result<ExitStatus> {
     let format = context.format(FORMATS)?;
     if arguments.print_rbac {
-        context
-            .terminal
-            .line(rbac::manifest("default", "cwii-system", arguments.probe).trim_end());
+        context.terminal.line(rbac::manifest("default", "cwii-system", arguments.probe).trim_end());
         return Ok(ExitStatus::Success);
     }
     let words = Words::parse(&arguments.target.target, resource::POD, WORKLOADS)?;
     if arguments.target.all_namespaces && matches!(words, Words::Objects(_)) {
-        return Err(Problem::new(
-            "objects are named beside --all-namespaces, expected one of both",
-        )
-        .into());
+        return Err(Problem::new("objects are named beside --all-namespaces, expected one of both").into());
     }
     let selector = arguments
         .target
@@ -137,7 +136,9 @@ pub(crate) async fn run(arguments: &Doctor, context: &mut Context) -> anyhow::Re
         .transpose()?;
     let now = arguments.now.unwrap_or_else(Timestamp::now);
     let mut surroundings = Surroundings::new(now);
-    surroundings.trust = documents::read(&arguments.trust, &mut context.terminal)?;
+    if !arguments.trust.is_empty() {
+        surroundings.trust = Fact::Known(sources::trust(&arguments.trust, &mut context.terminal)?);
+    }
     let mut store = Store::default();
     if !arguments.target.files.filename.is_empty() {
         let namespace = context.globals.namespace.as_deref().unwrap_or("default");
@@ -157,13 +158,32 @@ pub(crate) async fn run(arguments: &Doctor, context: &mut Context) -> anyhow::Re
         .into_iter()
         .map(|workload| Examined {
             examination: examine(&assemble(&store, &surroundings, &workload, is_alone)),
-            target: workload.target,
-            pods: workload.pods,
+            row: workload.row(&store),
+            workload,
         })
         .collect();
-    let status = context.stop.or(status(&examined, arguments));
-    print(&examined, status, format, context)?;
-    Ok(status)
+    let about = output::Context {
+        tool_version: env!("CARGO_PKG_VERSION").to_owned(),
+        kube_context: None,
+        server_version: None,
+        elapsed: None,
+    };
+    let stopped = context.stop.reason().map(ExitStatus::from);
+    let told = document(&examined, arguments, about, stopped);
+    let style = Style {
+        color: context.terminal.has_color(),
+        unicode: context.terminal.has_unicode(),
+        headers: !arguments.no_headers,
+        ..Style::default()
+    };
+    let document = told.document();
+    if let Some(format) = rendering(format) {
+        let text = document.render(format, &style);
+        if !text.is_empty() {
+            context.terminal.line(text.trim_end_matches('\n'));
+        }
+    }
+    Ok(ExitStatus::of(document.exit_code()))
 }
 
 /// The workloads that the arguments mean, of those in manifests.
@@ -200,9 +220,7 @@ fn among_manifests(
             .collect(),
     };
     if chosen.is_empty() {
-        return Err(Problem::new(
-            "there is no workload among the manifests, expected pods or what makes pods",
-        ));
+        return Err(Problem::new("there is no workload among the manifests, expected pods or what makes pods"));
     }
     Ok(sweep::distinct(store, chosen))
 }
@@ -232,156 +250,89 @@ fn named_among(
             "{named} in namespace {namespace} is not among the manifests"
         ));
         return Err(match elsewhere.first() {
-            Some(other) => {
-                problem.help(format!("there is one in namespace {other}: add -n {other}"))
-            }
+            Some(other) => problem.help(format!("there is one in namespace {other}: add -n {other}")),
             None => problem,
         });
     }
     Ok(chosen)
 }
 
-/// How the command ends: a failure beats what could not be settled.
-fn status(examined: &[Examined], arguments: &Doctor) -> ExitStatus {
-    let any = |is: fn(&State) -> bool| {
-        examined
-            .iter()
-            .flat_map(|one| &one.examination.verdicts)
-            .any(|verdict| is(&verdict.state))
+/// What is told of one workload or of several, and how the command ends.
+fn document(
+    examined: &[Examined],
+    arguments: &Doctor,
+    surroundings: output::Context,
+    stopped: Option<ExitStatus>,
+) -> Told {
+    let policy = Policy {
+        fail_on: match arguments.fail_on {
+            FailOn::Error | FailOn::Never => Severity::Error,
+            FailOn::Warning => Severity::Warning,
+        },
+        allow_unknown: arguments.allow_unknown,
     };
-    let failed = match arguments.fail_on {
-        FailOn::Error => any(|state| matches!(state, State::Fail(_))),
-        FailOn::Warning => any(|state| matches!(state, State::Fail(_) | State::Warn(_))),
-        FailOn::Never => false,
+    let never = |exit_code: u8| match arguments.fail_on {
+        FailOn::Never if exit_code == ExitStatus::Findings.code() => {
+            without_findings(examined, arguments.allow_unknown).code()
+        }
+        _ => exit_code,
     };
+    let ended = |exit_code| stopped.map_or(never(exit_code), ExitStatus::code);
+    if let [one] = examined {
+        let report = Report::new(&one.workload.target, &one.examination, &surroundings, policy);
+        let exit_code = ended(report.summary.exit_code);
+        return Told::Report(Box::new(report.ended_with(exit_code)));
+    }
+    let mut sweep = SweepBuilder::new(surroundings, policy);
+    for one in examined {
+        sweep.add(&one.row, &one.workload.target, &one.examination);
+        sweep.stands_for(&one.row, one.workload.pods);
+    }
+    let sweep = sweep.finish();
+    let exit_code = ended(sweep.summary.exit_code);
+    Told::Sweep(Box::new(sweep.ended_with(exit_code)))
+}
+
+/// How the command ends if no finding is to matter.
+fn without_findings(examined: &[Examined], allow_unknown: bool) -> ExitStatus {
     // What a failure hides was looked at.
-    let unknown =
-        any(|state| matches!(state, State::Unknown { blocked_by, .. } if blocked_by.is_empty()));
-    if failed {
-        ExitStatus::Findings
-    } else if unknown && !arguments.allow_unknown {
+    let is_open = |state: &State| matches!(state, State::Unknown { need: Some(_), .. });
+    let is_inconclusive = examined
+        .iter()
+        .flat_map(|one| &one.examination.verdicts)
+        .any(|verdict| is_open(&verdict.state));
+    if is_inconclusive && !allow_unknown {
         ExitStatus::Inconclusive
     } else {
         ExitStatus::Success
     }
 }
 
-fn print(
-    examined: &[Examined],
-    status: ExitStatus,
-    format: Format,
-    context: &mut Context,
-) -> anyhow::Result<()> {
-    let value = match examined {
-        [one] => report(one, status),
-        several => json!({
-            "schema": {"name": "cwii.sweep", "version": "1.0"},
-            "reports": several.iter().map(|one| report(one, status)).collect::<Vec<_>>(),
-            "summary": {"exitCode": status.code()},
-        }),
-    };
-    match format {
-        Format::Json => context.terminal.line(&document::json(&value)?),
-        Format::Yaml => context.terminal.line(&document::yaml(&value)?),
-        _ => {
-            for one in examined {
-                let target = &one.target;
-                let name = format!(
-                    "{}/{}/{}",
-                    target.namespace,
-                    target.kind.to_lowercase(),
-                    target.name
-                );
-                context.terminal.line(&name);
-                for finding in one.examination.findings() {
-                    context.terminal.line(&format!(
-                        "{}: {}",
-                        finding.code().unwrap_or("-"),
-                        printable(&finding.message)
-                    ));
-                    for command in &finding.fix.commands {
-                        context
-                            .terminal
-                            .line(&format!("        {}", printable(command)));
-                    }
-                }
-            }
-        }
-    }
-    Ok(())
+/// A document with what owns it.
+enum Told {
+    Report(Box<Report>),
+    Sweep(Box<Sweep>),
 }
 
-fn report(one: &Examined, status: ExitStatus) -> Value {
-    let results: Vec<_> = one
-        .examination
-        .verdicts
-        .iter()
-        .map(|verdict| {
-            let mut result = json!({"code": verdict.entry.code, "name": verdict.entry.name});
-            let mut set = |member: &str, value: Value| {
-                if let Some(members) = result.as_object_mut() {
-                    members.insert(member.to_owned(), value);
-                }
-            };
-            match &verdict.state {
-                State::Fail(finding) | State::Warn(finding) => {
-                    set(
-                        "status",
-                        if matches!(verdict.state, State::Fail(_)) {
-                            "fail"
-                        } else {
-                            "warn"
-                        }
-                        .into(),
-                    );
-                    set("message", finding.message.clone().into());
-                    set(
-                        "subject",
-                        json!(finding.subject.as_ref().map(|subject| json!({
-                        "kind": subject.kind, "namespace": subject.namespace, "name": subject.name,
-                        "pointer": subject.pointer, "file": subject.file, "line": subject.line,
-                    }))),
-                    );
-                    set(
-                        "evidence",
-                        finding
-                            .evidence
-                            .iter()
-                            .map(
-                                |e| json!({"label": e.label, "value": e.value, "source": e.source}),
-                            )
-                            .collect(),
-                    );
-                    set(
-                        "fix",
-                        json!({"summary": finding.fix.summary, "commands": finding.fix.commands}),
-                    );
-                }
-                State::Unknown {
-                    why, blocked_by, ..
-                } => {
-                    set("status", "unknown".into());
-                    set("message", why.clone().into());
-                    set("blockedBy", json!(blocked_by));
-                }
-                State::Skipped { why, .. } => {
-                    set("status", "skipped".into());
-                    set("message", why.clone().into());
-                }
-                State::Pass => set("status", "pass".into()),
-                State::NotApplicable(why) => {
-                    set("status", "notApplicable".into());
-                    set("message", why.clone().into());
-                }
-            }
-            result
-        })
-        .collect();
-    json!({
-        "schema": {"name": "cwii.report", "version": "1.0"},
-        "target": {"kind": one.target.kind, "namespace": one.target.namespace, "name": one.target.name},
-        "summary": {"exitCode": status.code(), "pods": one.pods},
-        "results": results,
+impl Told {
+    fn document(&self) -> Document<'_> {
+        match self {
+            Self::Report(report) => Document::Report(report),
+            Self::Sweep(sweep) => Document::Sweep(sweep),
+        }
+    }
+}
+
+fn rendering(format: Format) -> Option<output::Format> {
+    Some(match format {
+        Format::Human => output::Format::Human,
+        Format::Wide => output::Format::Wide,
+        Format::Short => output::Format::Short,
+        Format::Name => output::Format::Name,
+        Format::Json => output::Format::Json,
+        Format::Yaml => output::Format::Yaml,
+        Format::Jsonl => output::Format::Jsonl,
+        _ => return None,
     })
 }
 
@@ -393,8 +344,4 @@ const FORMATS: &[Format] = &[
     Format::Json,
     Format::Yaml,
     Format::Jsonl,
-    Format::Sarif,
-    Format::Junit,
-    Format::Github,
-    Format::Html,
 ];

@@ -15,7 +15,7 @@ use jiff::Timestamp;
 use crate::commands::Context;
 use crate::exit::ExitStatus;
 use crate::stop::Stop;
-use crate::terminal::{Terminal, Tone};
+use crate::terminal::{Terminal, Tone, wrapped};
 
 /// Embedded issuer and clouds: see federation work, and break, with no cluster and no cloud account.
 ///
@@ -51,9 +51,6 @@ pub(crate) struct Arguments {
 
 /// Deadline of one verification of the tour.
 const TIMEOUT: Duration = Duration::from_secs(10);
-
-/// Width that text is wrapped to, columns.
-const WIDTH: usize = 96;
 
 /// What a scenario came to.
 struct Played {
@@ -357,48 +354,4 @@ fn indented(text: &str) -> String {
         })
         .collect::<Vec<_>>()
         .join("\n")
-}
-
-/// Text wrapped at words, each line indented. A word longer than the line stands alone.
-fn wrapped(text: &str, indent: usize) -> String {
-    let mut lines = vec![String::new()];
-    for word in text.split_whitespace() {
-        let line = lines
-            .last_mut()
-            .map(|line| line.chars().count())
-            .unwrap_or_default();
-        if line > 0 && indent + line + 1 + word.chars().count() > WIDTH {
-            lines.push(String::new());
-        }
-        if let Some(line) = lines.last_mut() {
-            if !line.is_empty() {
-                line.push(' ');
-            }
-            line.push_str(word);
-        }
-    }
-    let indent = " ".repeat(indent);
-    lines
-        .iter()
-        .map(|line| format!("{indent}{line}"))
-        .collect::<Vec<_>>()
-        .join("\n")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn text_is_wrapped_at_words_and_long_words_are_left_whole() {
-        let url = "x".repeat(120);
-        let text = format!("{} {url} end", "word ".repeat(30).trim_end());
-        let lines: Vec<String> = wrapped(&text, 4).lines().map(str::to_owned).collect();
-        assert!(
-            lines
-                .iter()
-                .all(|line| line.len() <= WIDTH || line.trim() == url)
-        );
-        assert_eq!(lines.last().unwrap(), "    end");
-    }
 }

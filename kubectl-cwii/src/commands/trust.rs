@@ -1,9 +1,10 @@
 //! `kubectl cwii trust`: would the cloud accept a token, and what should it be told.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, str::FromStr};
 
 use clap::{Args, Subcommand, ValueHint};
 use cwii_agent::output::printable;
+use cwii_checks::doctor::{Given, Mechanism};
 use cwii_contract::{
     Provider,
     names::default_audience,
@@ -12,20 +13,23 @@ use cwii_contract::{
 use cwii_token::text::first_difference;
 use cwii_trust::{
     Clause, JwksFact, Library, aws,
-    judge::{Judgement, Missing, Question, Undecided, judge},
+    judge::{Judgement, Missing, Question, Undecided, judge, providers_in},
     suggest::{
         self, CredentialOwner, FederatedTrust, GkeTrust, PodIdentityTrust, PoolTrust, Suggestion,
         WebIdentityTrust,
     },
 };
 use jiff::Timestamp;
+use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
 
 use crate::{
     cli::Format,
-    commands::{Context, not_built},
+    cluster::{Access, Failure, config::Environment, resource::CONFIG_MAP},
+    commands::{Context, token},
     document,
     exit::ExitStatus,
+    identity::{self, Identity},
     problem::Problem,
     sources::{self, GivenKeys},
     terminal::{Terminal, Tone},
@@ -128,6 +132,21 @@ pub(crate) struct Whom {
 }
 
 impl Whom {
+    /// Takes from a workload what no flag says. A value that is none of its kind stays out: it is named where it matters.
+    fn complete(&mut self, mechanism: Option<&Mechanism>) {
+        let Some(mechanism) = mechanism else {
+            return;
+        };
+        fill(&mut self.role_arn, &mechanism.role);
+        fill(&mut self.pool_provider, &mechanism.google_provider);
+        fill(
+            &mut self.google_service_account,
+            &mechanism.google_service_account,
+        );
+        fill(&mut self.client_id, &mechanism.client_id);
+        fill(&mut self.tenant_id, &mechanism.tenant_id);
+    }
+
     pub(crate) fn ask<'a>(&'a self, question: &mut Question<'a>) {
         question.role_arn = self.role_arn.as_ref();
         question.cluster_arn = self.cluster_arn.as_deref();
@@ -138,6 +157,12 @@ impl Whom {
             .map(ServiceAccountEmail::as_str);
         question.client_id = self.client_id.as_ref().map(ClientId::as_str);
         question.tenant = self.tenant_id.as_deref();
+    }
+}
+
+fn fill<T: FromStr>(place: &mut Option<T>, given: &Option<Given>) {
+    if let (None, Some(given)) = (&place, given) {
+        *place = given.value.trim().parse().ok();
     }
 }
 
@@ -208,45 +233,72 @@ pub(crate) struct TrustSuggest {
 
 /// Keep trust documents in the cluster, for people without rights in the cloud.
 ///
-/// Writes the ConfigMap cwii-trust in the namespace cwii-system, which doctor reads.
+/// Writes the ConfigMap cwii-trust in the namespace cwii-system, which doctor reads. It replaces what was stored before. Documents
+/// hold no secrets, and one that does is refused. Output formats: human, json, yaml.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   # Store the documents of a directory
-  kubectl cwii trust store --trust trust/")]
+  kubectl cwii trust store --trust trust/
+
+  # See first what would be stored
+  kubectl cwii trust store --trust trust/ --dry-run")]
 pub(crate) struct TrustStore {
     /// File or directory with what the cloud was told (repeatable)
     #[arg(long, value_name = "FILE|DIR", value_hint = ValueHint::AnyPath, required = true)]
     pub(crate) trust: Vec<PathBuf>,
+
+    /// Print the ConfigMap instead of writing it; no cluster is asked
+    #[arg(long)]
+    pub(crate) dry_run: bool,
 }
 
 pub(crate) async fn run(arguments: &Trust, context: &mut Context) -> anyhow::Result<ExitStatus> {
     match &arguments.command {
         TrustCommand::Check(arguments) => check(arguments, context).await,
         TrustCommand::Suggest(arguments) => suggest(arguments, context).await,
-        TrustCommand::Store(arguments) => {
-            let _ = sources::trust(&arguments.trust, &mut context.terminal)?;
-            Err(not_built("trust store"))
-        }
+        TrustCommand::Store(arguments) => store(arguments, context).await,
     }
 }
 
 async fn check(arguments: &TrustCheck, context: &mut Context) -> anyhow::Result<ExitStatus> {
     let format = context.format(&[Format::Human, Format::Json, Format::Yaml])?;
     let library = sources::trust(&arguments.trust, &mut context.terminal)?;
-    let Some(path) = &arguments.token else {
-        return Err(not_built("trust check --sa"));
+    let mut whom = arguments.whom.clone();
+    let mut provider = arguments.provider;
+    let mut keys = match &arguments.jwks {
+        Some(source) => Some(sources::keys(source, context.globals.request_timeout).await?),
+        None => None,
     };
-    let given = sources::token(path)?;
+    let given = match &arguments.token {
+        Some(path) => sources::token(path)?,
+        None => {
+            let cluster = context.connect().await?;
+            let namespace = cluster.access().namespace.clone();
+            let account = arguments.sa.as_deref().unwrap_or("default");
+            let workload = Identity::of_service_account(&cluster, &namespace, account).await?;
+            let cloud = match provider {
+                Some(provider) => provider,
+                None => cloud_of(&workload, &library)?,
+            };
+            provider = Some(cloud);
+            whom.complete(workload.mechanism(Some(cloud)));
+            let (audience, _) = workload.audience(cloud)?;
+            let token = workload.mint(&cluster, &audience).await?;
+            if keys.is_none()
+                && library.published_jwks().is_none()
+                && library.cluster_jwks().is_none()
+            {
+                keys = Some(token::cluster_keys(&cluster).await);
+            }
+            sources::from_text(token.expose_secret(), "minted".to_owned())
+        }
+    };
     if let Some(surroundings) = &given.surroundings {
         context.terminal.note(&format!(
             "{}: {surroundings}; the token inside is judged",
             given.source
         ));
     }
-    let keys = match &arguments.jwks {
-        Some(source) => Some(sources::keys(source, context.globals.request_timeout).await?),
-        None => None,
-    };
     let unavailable = match &keys {
         Some(GivenKeys::Unavailable(text)) => {
             context
@@ -264,9 +316,9 @@ async fn check(arguments: &TrustCheck, context: &mut Context) -> anyhow::Result<
     };
     let now = arguments.now.unwrap_or_else(Timestamp::now);
     let mut question = Question::new(given.token.as_ref(), jwks, now);
-    question.provider = arguments.provider;
+    question.provider = provider;
     question.session_name = arguments.session_name.as_deref();
-    arguments.whom.ask(&mut question);
+    whom.ask(&mut question);
     let judgement =
         judge(&library, &question).map_err(|undecided| undecided_problem(&undecided))?;
     let text = match format {
@@ -281,6 +333,22 @@ async fn check(arguments: &TrustCheck, context: &mut Context) -> anyhow::Result<
         (true, false) => ExitStatus::Success,
     };
     Ok(context.stop.or(status))
+}
+
+/// The cloud that the documents are of, or the only one that the workload asks.
+fn cloud_of(workload: &Identity, library: &Library) -> Result<Provider, Problem> {
+    let asked: Vec<Provider> = Provider::ALL
+        .into_iter()
+        .filter(|provider| workload.mechanism(Some(*provider)).is_some())
+        .collect();
+    let given = providers_in(library);
+    match (given.as_slice(), asked.as_slice()) {
+        ([only], _) | (_, [only]) => Ok(*only),
+        _ => Err(undecided_problem(&Undecided {
+            missing: Missing::Provider,
+            candidates: given.iter().map(ToString::to_string).collect(),
+        })),
+    }
 }
 
 /// What is missing, and the flag that says it.
@@ -430,20 +498,39 @@ fn file_of<'a>(clause: &Clause, library: &'a Library) -> Option<&'a str> {
 async fn suggest(arguments: &TrustSuggest, context: &mut Context) -> anyhow::Result<ExitStatus> {
     let format = context.format(&[Format::Human, Format::Json, Format::Yaml])?;
     let library = sources::trust(&arguments.trust, &mut context.terminal)?;
-    let namespace = context
-        .globals
-        .namespace
-        .clone()
-        .unwrap_or_else(|| "default".to_owned());
-    let subject: Subject = format!("system:serviceaccount:{namespace}:{}", arguments.sa)
-        .parse()
-        .map_err(|error| Problem::new(format!("{error}")))?;
-    let known = Told {
+    let mut told = Told {
         issuer: arguments.issuer.clone(),
         audience: arguments.audience.clone(),
         whom: arguments.whom.clone(),
     };
-    let suggestion = suggestion(arguments, &known, &subject, &library)?;
+    let cluster = if told.suffices(arguments) {
+        None
+    } else {
+        Some(context.connect().await?)
+    };
+    let namespace = match (&context.globals.namespace, &cluster) {
+        (Some(namespace), _) => namespace.clone(),
+        (None, Some(cluster)) => cluster.access().namespace.clone(),
+        (None, None) => Access::load(&context.globals, &Environment::of_process())
+            .map_or_else(|_| "default".to_owned(), |access| access.namespace),
+    };
+    let subject: Subject = format!("system:serviceaccount:{namespace}:{}", arguments.sa)
+        .parse()
+        .map_err(|error| Problem::new(format!("{error}")))?;
+    if let Some(cluster) = &cluster {
+        let workload = Identity::of_service_account(cluster, &namespace, &arguments.sa).await?;
+        let mechanism = workload.mechanism(Some(arguments.provider));
+        told.whom.complete(mechanism);
+        if told.audience.is_none() {
+            told.audience = mechanism
+                .and_then(|mechanism| mechanism.audience.as_ref())
+                .map(|audience| audience.value.clone());
+        }
+        if told.issuer.is_none() && !arguments.native {
+            told.issuer = Some(identity::issuer(cluster).await?);
+        }
+    }
+    let suggestion = suggestion(arguments, &told, &subject, &library)?;
     let text = match format {
         Format::Json => {
             document::json(&suggestion_json(&subject, arguments.provider, &suggestion))?
@@ -465,6 +552,16 @@ struct Told {
 }
 
 impl Told {
+    /// Whether flags say everything, so that no cluster need be asked.
+    fn suffices(&self, arguments: &TrustSuggest) -> bool {
+        let whom = match arguments.provider {
+            Provider::Aws => self.whom.role_arn.is_some(),
+            Provider::Gcp => arguments.native || self.whom.pool_provider.is_some(),
+            Provider::Az => self.whom.client_id.is_some(),
+        };
+        whom && (arguments.native || self.issuer.is_some())
+    }
+
     fn issuer(&self) -> Result<&IssuerUrl, Problem> {
         self.issuer.as_ref().ok_or_else(|| {
             Problem::new("expected the issuer of the cluster's tokens, found none")
@@ -623,7 +720,7 @@ fn suggestion_human(
 ) -> String {
     let heading = |text: &str| terminal.paint(Tone::Strong, text);
     let mut out = format!(
-        "{} that admits exactly {subject}\n",
+        "the least trust of {} that admits exactly {subject}\n",
         provider.display_name()
     );
     for document in &suggestion.documents {
@@ -651,3 +748,75 @@ fn suggestion_human(
     }
     out
 }
+
+async fn store(arguments: &TrustStore, context: &mut Context) -> anyhow::Result<ExitStatus> {
+    let format = context.format(&[Format::Human, Format::Json, Format::Yaml])?;
+    let library = sources::trust(&arguments.trust, &mut context.terminal)?;
+    if library.is_empty() {
+        return Err(Problem::new("expected trust documents, found none")
+            .help("name files or directories that hold them with --trust")
+            .into());
+    }
+    let data = library
+        .to_config_map_data()
+        .map_err(|error| Problem::new(error.to_string()))?;
+    let bytes: usize = data
+        .iter()
+        .map(|(key, value)| key.len() + value.len())
+        .sum();
+    if bytes > MAX_CONFIG_MAP_BYTES {
+        return Err(Problem::new(format!(
+            "expected documents of at most {MAX_CONFIG_MAP_BYTES} bytes, which is what a ConfigMap takes, found {bytes}"
+        ))
+        .help("leave out what no workload of this cluster needs")
+        .into());
+    }
+    let config_map = json!({
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {
+            "name": CONFIG_MAP_NAME,
+            "namespace": SYSTEM_NAMESPACE,
+            "labels": { "app.kubernetes.io/part-of": "cwii" },
+        },
+        "data": data,
+    });
+    let written = if arguments.dry_run {
+        config_map
+    } else {
+        let cluster = context.connect().await?;
+        let what = format!("configmap `{SYSTEM_NAMESPACE}/{CONFIG_MAP_NAME}`");
+        cluster
+            .apply(CONFIG_MAP, SYSTEM_NAMESPACE, CONFIG_MAP_NAME, &config_map)
+            .await
+            .map_err(|failure| match failure {
+                Failure::Absent => Problem::new(format!(
+                    "{what} could not be written: there is no namespace `{SYSTEM_NAMESPACE}`"
+                ))
+                .help("install cwii, or create the namespace")
+                .help(format!("  kubectl create namespace {SYSTEM_NAMESPACE}")),
+                Failure::Denied(permission) => Problem::new(format!(
+                    "{what} could not be written: not allowed to {permission}"
+                )),
+                other => Problem::new(format!("{what} could not be written: {other}")),
+            })?
+    };
+    let text = match (format, arguments.dry_run) {
+        (Format::Json, _) => document::json(&written)?,
+        (Format::Yaml, _) | (_, true) => document::yaml(&written)?,
+        _ => {
+            let mut text = format!("configmap/{CONFIG_MAP_NAME} serverside-applied\n");
+            for (file, shape) in library.files() {
+                text.push_str(&format!("  {}: {shape}\n", printable(file)));
+            }
+            text
+        }
+    };
+    context.terminal.line(text.trim_end());
+    Ok(context.stop.or(ExitStatus::Success))
+}
+
+/// Source: Kubernetes documentation, "ConfigMaps": at most 1 MiB.
+const MAX_CONFIG_MAP_BYTES: usize = 1 << 20;
+const CONFIG_MAP_NAME: &str = "cwii-trust";
+const SYSTEM_NAMESPACE: &str = "cwii-system";

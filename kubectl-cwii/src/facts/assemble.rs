@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use cwii_checks::{
-    doctor::{Backend, Facts, Object, webhook_settings},
-    facts::{Fact, Issuer, ServerClock},
+    doctor::{Backend, Facts, Object},
+    facts::{Fact, Issuer, IssuerSeen, ServerClock},
 };
-use cwii_contract::{Settings, types::IssuerUrl};
+use cwii_contract::{Settings, deployed, types::IssuerUrl};
 use cwii_token::{Discovery, Jwks};
 use cwii_trust::Library;
 use jiff::Timestamp;
@@ -17,6 +17,7 @@ use super::{
     store::{Store, kind_of},
     workload::{Workload, config_maps_of, service_account_of, template_pointer},
 };
+use crate::cluster::webhook::is_webhook;
 
 /// What is the same for all workloads of a cluster.
 #[derive(Clone, Debug)]
@@ -71,28 +72,30 @@ impl Surroundings {
                 self.jwks = Fact::Known(jwks.clone());
             }
         }
-        if matches!(self.published, Fact::NotCollected)
-            && let Some(jwks) = library.published_jwks()
-        {
-            let issuer = match (library.discovery(), &self.discovery) {
-                (Some(discovery), _) | (None, Fact::Known(discovery)) => discovery.issuer.clone(),
+        let (discovery, jwks) = (library.published_discovery(), library.published_jwks());
+        if matches!(self.published, Fact::NotCollected) && (discovery.is_some() || jwks.is_some()) {
+            let said = discovery.map(|discovery| discovery.issuer.clone());
+            let url = match &self.discovery {
+                Fact::Known(discovery) => Some(discovery.issuer.clone()),
                 _ => library
                     .all_claims()
                     .find_map(|(_, claims)| claims.issuer().map(str::to_owned))
-                    .unwrap_or_default(),
+                    .or(said),
+            }
+            .unwrap_or_default();
+            let fact = |discovery: Option<&Discovery>| {
+                discovery.map_or(Fact::NotCollected, |known| Fact::Known(known.clone()))
             };
             self.published = Fact::Known(Issuer {
-                discovery_url: issuer
+                discovery_url: url
                     .parse::<IssuerUrl>()
                     .map(|issuer| issuer.discovery_url())
                     .unwrap_or_default(),
-                url: issuer,
-                discovery: library
-                    .discovery()
-                    .map_or(Fact::NotCollected, |d| Fact::Known(d.clone())),
-                jwks_url: library.discovery().map(|d| d.jwks_uri.clone()),
-                jwks: Fact::Known(jwks.clone()),
-                seen: Default::default(),
+                url,
+                jwks_url: discovery.map(|discovery| discovery.jwks_uri.clone()),
+                discovery: fact(discovery),
+                jwks: jwks.map_or(Fact::NotCollected, |known| Fact::Known(known.clone())),
+                seen: IssuerSeen::default(),
             });
         }
     }
@@ -369,10 +372,26 @@ fn settings(configurations: &[Object], backends: &BTreeMap<String, Backend>) -> 
     };
     match &backend.deployments {
         Fact::Known(deployments) => match deployments.first() {
-            Some(deployment) => webhook_settings(deployment),
+            Some(deployment) => read_settings(deployment),
             None => Fact::Absent,
         },
         other => without(other),
+    }
+}
+
+fn read_settings(deployment: &Object) -> Fact<Settings> {
+    let Some(container) = deployment
+        .list("/spec/template/spec/containers")
+        .max_by_key(|container| is_webhook(container))
+    else {
+        return Fact::Invalid(format!(
+            "deployment {} has no container",
+            deployment.name()
+        ));
+    };
+    match deployed(container, env!("CARGO_PKG_VERSION")) {
+        Ok(deployed) => Fact::Known(deployed.settings),
+        Err(error) => Fact::Invalid(error.to_string()),
     }
 }
 

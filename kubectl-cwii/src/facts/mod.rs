@@ -4,7 +4,6 @@
 //! put together from it.
 
 pub(crate) mod assemble;
-pub(crate) mod documents;
 pub(crate) mod manifest;
 pub(crate) mod rbac;
 pub(crate) mod store;

@@ -6,7 +6,10 @@ use std::{
     str::FromStr,
 };
 
-use cwii_checks::{doctor::Object, facts::Fact};
+use cwii_checks::{
+    doctor::{Object, Target},
+    facts::Fact,
+};
 use serde_json::{Map, Value, json};
 
 use super::{
@@ -126,6 +129,18 @@ impl Workload {
         match &self.pod {
             Fact::Known(pod) => selector.matches(pod),
             _ => false,
+        }
+    }
+
+    /// What it is listed as: the topmost controller, or itself.
+    pub(crate) fn row(&self, store: &Store) -> Target {
+        match self.owners(store).last() {
+            Some(owner) => Target {
+                kind: owner.kind.clone(),
+                namespace: self.target.namespace.clone(),
+                name: owner.name.clone(),
+            },
+            None => self.target.clone(),
         }
     }
 

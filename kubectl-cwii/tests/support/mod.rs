@@ -99,7 +99,10 @@ impl Api {
         let state = Arc::new(Mutex::new(State::default()));
         state.lock().unwrap().raw.insert(
             "/version".into(),
-            (200, r#"{"major":"1","minor":"34","gitVersion":"v1.34.2"}"#.into()),
+            (
+                200,
+                r#"{"major":"1","minor":"34","gitVersion":"v1.34.2"}"#.into(),
+            ),
         );
         let acceptor = pki.as_ref().map(|pki| pki.acceptor(name));
         let (ready, address) = std::sync::mpsc::channel();
@@ -313,7 +316,9 @@ async fn accept(listener: TcpListener, acceptor: Option<TlsAcceptor>, state: Arc
             match acceptor {
                 None => {
                     let service = serve(String::new());
-                    let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+                    let _ = http1::Builder::new()
+                        .serve_connection(TokioIo::new(stream), service)
+                        .await;
                 }
                 Some(acceptor) => {
                     let Ok(stream) = acceptor.accept(stream).await else {
@@ -327,7 +332,9 @@ async fn accept(listener: TcpListener, acceptor: Option<TlsAcceptor>, state: Arc
                         .map(|certificate| common_name(certificate))
                         .unwrap_or_default();
                     let service = serve(client);
-                    let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+                    let _ = http1::Builder::new()
+                        .serve_connection(TokioIo::new(stream), service)
+                        .await;
                 }
             }
         });
@@ -346,7 +353,11 @@ async fn answer(
     request: Request<Incoming>,
 ) -> Result<Response<Full<Bytes>>, Infallible> {
     let (parts, body) = request.into_parts();
-    let body = body.collect().await.map(|body| body.to_bytes()).unwrap_or_default();
+    let body = body
+        .collect()
+        .await
+        .map(|body| body.to_bytes())
+        .unwrap_or_default();
     let seen = Seen {
         method: parts.method,
         path: parts.uri.path().to_owned(),
@@ -389,7 +400,11 @@ impl Place {
         let decoded: Vec<String> = path
             .split('/')
             .skip(1)
-            .map(|part| percent_encoding::percent_decode_str(part).decode_utf8_lossy().into_owned())
+            .map(|part| {
+                percent_encoding::percent_decode_str(part)
+                    .decode_utf8_lossy()
+                    .into_owned()
+            })
             .collect();
         let (root, rest) = match decoded.first().map(String::as_str)? {
             "api" => decoded.split_at_checked(2)?,
@@ -398,7 +413,9 @@ impl Place {
         };
         // `/api/v1/namespaces/x` is an object, `/api/v1/namespaces/x/pods` a collection in it.
         let (namespace, rest) = match rest {
-            [namespaces, namespace, rest @ ..] if namespaces == "namespaces" && !rest.is_empty() => {
+            [namespaces, namespace, rest @ ..]
+                if namespaces == "namespaces" && !rest.is_empty() =>
+            {
                 (Some(namespace.clone()), rest)
             }
             _ => (None, rest),
@@ -423,10 +440,17 @@ impl State {
             object["metadata"]["uid"] =
                 format!("00000000-0000-4000-8000-{:012}", self.created).into();
         }
-        let root = if api_version.contains('/') { "apis" } else { "api" };
+        let root = if api_version.contains('/') {
+            "apis"
+        } else {
+            "api"
+        };
         let collection = format!("/{root}/{api_version}/{}", plural(&kind));
         let text = |member: &str| {
-            object["metadata"][member].as_str().unwrap_or_default().to_owned()
+            object["metadata"][member]
+                .as_str()
+                .unwrap_or_default()
+                .to_owned()
         };
         let key = (text("namespace"), text("name"));
         let metadata = json!({
@@ -439,7 +463,10 @@ impl State {
             metadata: metadata.to_string().into(),
             object,
         };
-        self.objects.entry(collection).or_default().insert(key, stored);
+        self.objects
+            .entry(collection)
+            .or_default()
+            .insert(key, stored);
     }
 
     fn answer(&mut self, seen: &Seen) -> (StatusCode, Bytes) {
@@ -447,7 +474,11 @@ impl State {
             return (StatusCode::from_u16(*status).unwrap(), text.clone().into());
         }
         let Some(place) = Place::of(&seen.path) else {
-            return failure(404, "NotFound", "the server could not find the requested resource");
+            return failure(
+                404,
+                "NotFound",
+                "the server could not find the requested resource",
+            );
         };
         let verb = match (&seen.method, &place.name) {
             (&Method::GET, Some(_)) => "get",
@@ -461,7 +492,9 @@ impl State {
             None => place.resource.clone(),
         };
         if self.denied.contains(&format!("{verb} {resource}")) {
-            let message = format!("{resource} is forbidden: User \"tester\" cannot {verb} resource \"{resource}\"");
+            let message = format!(
+                "{resource} is forbidden: User \"tester\" cannot {verb} resource \"{resource}\""
+            );
             return failure(403, "Forbidden", &message);
         }
         match verb {
@@ -483,7 +516,11 @@ impl State {
             place.namespace.clone().unwrap_or_default(),
             place.name.clone().unwrap_or_default(),
         );
-        match self.objects.get(&place.collection).and_then(|objects| objects.get(&key)) {
+        match self
+            .objects
+            .get(&place.collection)
+            .and_then(|objects| objects.get(&key))
+        {
             Some(stored) if wants_metadata(seen) => (StatusCode::OK, stored.metadata.clone()),
             Some(stored) => (StatusCode::OK, stored.whole.clone()),
             None => {
@@ -509,10 +546,16 @@ impl State {
             .map(|(_, stored)| stored)
             .filter(|stored| {
                 selects(query.get("labelSelector"), |key| {
-                    stored.object["metadata"]["labels"][key].as_str().map(str::to_owned)
+                    stored.object["metadata"]["labels"][key]
+                        .as_str()
+                        .map(str::to_owned)
                 }) && selects(query.get("fieldSelector"), |path| {
                     let pointer = format!("/{}", path.replace('.', "/"));
-                    stored.object.pointer(&pointer).and_then(Value::as_str).map(str::to_owned)
+                    stored
+                        .object
+                        .pointer(&pointer)
+                        .and_then(Value::as_str)
+                        .map(str::to_owned)
                 })
             })
             .collect();
@@ -534,7 +577,9 @@ impl State {
             String::new()
         };
         let metadata = json!({ "resourceVersion": "1", "continue": next });
-        let mut body = format!(r#"{{"kind":"List","apiVersion":"v1","metadata":{metadata},"items":["#).into_bytes();
+        let mut body =
+            format!(r#"{{"kind":"List","apiVersion":"v1","metadata":{metadata},"items":["#)
+                .into_bytes();
         body.extend(page.join(&b","[..]));
         body.extend(b"]}");
         (StatusCode::OK, body.into())
@@ -544,7 +589,9 @@ impl State {
         let mut object = seen.body.clone();
         object["metadata"]["namespace"] = place.namespace.clone().into();
         if object["metadata"]["name"].is_null() {
-            let prefix = object["metadata"]["generateName"].as_str().unwrap_or_default();
+            let prefix = object["metadata"]["generateName"]
+                .as_str()
+                .unwrap_or_default();
             object["metadata"]["name"] = format!("{prefix}x{:04}", self.seen.len()).into();
         }
         if !seen.query.contains("dryRun=All") {
@@ -573,7 +620,8 @@ impl State {
 
     fn mint(&self, seen: &Seen) -> (StatusCode, Bytes) {
         let mut answer = seen.body.clone();
-        answer["status"] = json!({ "token": self.token, "expirationTimestamp": "2030-01-01T00:00:00Z" });
+        answer["status"] =
+            json!({ "token": self.token, "expirationTimestamp": "2030-01-01T00:00:00Z" });
         (StatusCode::CREATED, answer.to_string().into())
     }
 }
@@ -601,7 +649,10 @@ fn failure(code: u16, reason: &str, message: &str) -> (StatusCode, Bytes) {
         "reason": reason,
         "message": message,
     });
-    (StatusCode::from_u16(code).unwrap(), status.to_string().into())
+    (
+        StatusCode::from_u16(code).unwrap(),
+        status.to_string().into(),
+    )
 }
 
 fn plural(kind: &str) -> String {

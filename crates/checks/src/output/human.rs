@@ -407,8 +407,15 @@ impl<'s> Page<'s> {
         self.line(&format!("{bar}{lead}{expected}"));
     }
 
+    /// An observation. A claim may be ten megabytes long; the machine formats have all of it.
     fn note(&mut self, text: &str) {
-        for line in self.style.wrap("   = ", text, "     ") {
+        const SHOWN: usize = 1500;
+        let cut = text.char_indices().nth(SHOWN).map(|(end, _)| &text[..end]);
+        let text = cut.map_or_else(
+            || text.to_owned(),
+            |cut| format!("{cut}{}", self.style.ellipsis()),
+        );
+        for line in self.style.wrap("   = ", &text, "     ") {
             self.line(&line);
         }
     }
@@ -496,9 +503,12 @@ impl<'s> Page<'s> {
         // A page of ten thousand rows is laid out once: the longest name decides, up to what leaves room for the rest.
         let path: usize = stages.iter().map(|name| name.len() + 2).sum();
         let longest = names.iter().map(|name| width(name)).max().unwrap_or(0);
-        let first = longest
-            .max("workload".len())
-            .min(style.width.saturating_sub(path + 2 + 12).max(16));
+        let first = longest.max("workload".len()).min(
+            style
+                .width
+                .saturating_sub(path + 2 + "findings".len())
+                .max(8),
+        );
         if style.headers {
             let mut line = format!("{:<first$}", "WORKLOAD");
             for name in &stages {

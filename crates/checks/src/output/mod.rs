@@ -5,9 +5,13 @@
 //! one text out. Whatever came from a cluster, a token or a document is escaped where it is written, so a renderer can be
 //! handed anything.
 
+mod github;
+mod html;
 mod human;
+mod junit;
 mod machine;
 mod model;
+mod sarif;
 mod stage;
 mod sweep;
 mod text;
@@ -39,6 +43,14 @@ pub enum Format {
     Yaml,
     /// One JSON document per line.
     Jsonl,
+    /// SARIF 2.1.0.
+    Sarif,
+    /// JUnit XML.
+    Junit,
+    /// Annotations of GitHub's workflows.
+    Github,
+    /// One page of HTML.
+    Html,
 }
 
 /// What is rendered.
@@ -84,6 +96,14 @@ impl Document<'_> {
             (Self::Sweep(sweep), Format::Yaml) => machine::yaml(sweep),
             (Self::Report(report), Format::Jsonl) => machine::report_lines(report),
             (Self::Sweep(sweep), Format::Jsonl) => machine::sweep_lines(sweep),
+            (Self::Report(report), Format::Sarif) => sarif::report(report),
+            (Self::Sweep(sweep), Format::Sarif) => sarif::sweep(sweep),
+            (Self::Report(report), Format::Junit) => junit::report(report, style),
+            (Self::Sweep(sweep), Format::Junit) => junit::sweep(sweep, style),
+            (Self::Report(report), Format::Github) => github::report(report, style),
+            (Self::Sweep(sweep), Format::Github) => github::sweep(sweep, style),
+            (Self::Report(report), Format::Html) => html::report(report, style),
+            (Self::Sweep(sweep), Format::Html) => html::sweep(sweep, style),
         }
     }
 }

@@ -122,7 +122,7 @@ mod tests {
 
     #[test]
     fn every_code_of_the_catalogue_belongs_to_the_stage_of_its_group_or_to_one_of_its_own() {
-        for entry in crate::catalogue::entries() {
+        for entry in catalogue::entries() {
             let groups = GROUPS
                 .iter()
                 .filter(|(_, groups)| groups.contains(&entry.group()))

@@ -260,6 +260,14 @@ impl SweepBuilder {
         }
     }
 
+    /// Says that the pod that was added last for this workload stands for so many that are the same; for none where it was
+    /// made from a template.
+    pub fn stands_for(&mut self, workload: &Target, pods: usize) {
+        if let Some(row) = self.rows.get_mut(workload) {
+            row.pods = row.pods.saturating_sub(1) + pods;
+        }
+    }
+
     /// How long it took.
     pub fn took(&mut self, elapsed: std::time::Duration) {
         self.context.elapsed = Some(elapsed);

@@ -155,7 +155,7 @@ impl<'a> Place<'a> {
         places
     }
 
-    fn map(&self, member: &str) -> impl Iterator<Item = (&'a str, &'a Value)> {
+    fn map(&self, member: &str) -> impl Iterator<Item = (&'a str, &'a Value)> + use<'a> {
         let pointer = format!("{}/metadata/{member}", self.prefix());
         self.object
             .get(&pointer)
@@ -166,13 +166,13 @@ impl<'a> Place<'a> {
     }
 
     /// Annotations that are texts.
-    pub(super) fn annotations(&self) -> impl Iterator<Item = (&'a str, &'a str)> {
+    pub(super) fn annotations(&self) -> impl Iterator<Item = (&'a str, &'a str)> + use<'a> {
         self.map("annotations")
             .filter_map(|(key, value)| Some((key, value.as_str()?)))
     }
 
     /// Labels, whatever their values.
-    pub(super) fn labels(&self) -> impl Iterator<Item = (&'a str, &'a Value)> {
+    pub(super) fn labels(&self) -> impl Iterator<Item = (&'a str, &'a Value)> + use<'a> {
         self.map("labels")
     }
 

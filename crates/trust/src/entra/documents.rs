@@ -169,7 +169,16 @@ impl Documents {
                     "a client id: a federated identity credential does not say whose it is, so its owner must be named",
                 ));
             };
-            self.application(client_id, hints.kind).put(credential);
+            // Resource Manager's ids name the identity and its resource group.
+            let id = node.optional_text(&["id"])?.unwrap_or_default();
+            let owner = id
+                .split_once("/federatedIdentityCredentials/")
+                .map(|(owner, _)| owner.to_owned());
+            let application = self.application(client_id, hints.kind);
+            if application.owner_id.is_none() {
+                application.owner_id = owner.filter(|owner| owner.contains('/'));
+            }
+            application.put(credential);
             return Ok(());
         }
         if node.has("accountEnabled") || node.has("servicePrincipalType") {

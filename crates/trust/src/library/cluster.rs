@@ -85,6 +85,8 @@ pub struct AksCluster {
     pub issuer_url: Option<String>,
     /// `securityProfile.workloadIdentity.enabled`; off where it is not shown.
     pub workload_identity_enabled: bool,
+    /// `provisioningState`: `Succeeded`, `RotatingServiceAccountSigningKeys`, …
+    pub provisioning_state: Option<String>,
 }
 
 /// An EKS cluster. Source: EKS API, `Cluster`.
@@ -217,6 +219,7 @@ fn aks(file: &str, node: &Node<'_>) -> Result<(ClusterDescription, Value), Docum
                 .get(&["securityProfile"])
                 .and_then(|profile| profile.get(&["workloadIdentity"])),
         )?,
+        provisioning_state: inner.optional_text(&["provisioningState"])?,
     };
     let mut kept = members(node, &["name", "resourceGroup", "type"]);
     kept.insert(
@@ -227,6 +230,9 @@ fn aks(file: &str, node: &Node<'_>) -> Result<(ClusterDescription, Value), Docum
         "securityProfile".to_owned(),
         json!({ "workloadIdentity": { "enabled": cluster.workload_identity_enabled } }),
     );
+    if let Some(state) = &cluster.provisioning_state {
+        kept.insert("provisioningState".to_owned(), json!(state));
+    }
     Ok((ClusterDescription::Aks(cluster), Value::Object(kept)))
 }
 
@@ -302,6 +308,7 @@ pub(super) fn read_terraform(
                     workload_identity_enabled: values
                         .optional_bool(&["workload_identity_enabled"])?
                         .unwrap_or(false),
+                    provisioning_state: None,
                 }));
             }
             "aws_eks_cluster" => {

@@ -230,8 +230,8 @@ fn is_token(text: &str) -> bool {
 
 const MAX_KEY_BYTES: usize = 253;
 
-/// RFC 7518, sections 6.2.2, 6.3.2 and 6.4.1.
-const PRIVATE_JWK_MEMBERS: &[&str] = &["d", "p", "q", "dp", "dq", "qi", "oth", "k"];
+/// RFC 7518, sections 6.2.2, 6.3.2 and 6.4.1; `priv` of RFC 9964.
+const PRIVATE_JWK_MEMBERS: &[&str] = &["d", "p", "q", "dp", "dq", "qi", "oth", "k", "priv"];
 
 /// In lower case, without `_` and `-`.
 const SECRET_NAMES: &[&str] = &[

@@ -15,3 +15,6 @@ mod pod_identity;
 mod properties;
 mod suggest;
 mod support;
+#[path = "../table/mod.rs"]
+mod table;
+mod trust_table;

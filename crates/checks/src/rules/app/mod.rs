@@ -1,3 +1,3 @@
 //! The application.
 
-group! {}
+group! { app01 app02 app03 app04 app05 app06 }

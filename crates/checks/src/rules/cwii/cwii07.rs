@@ -30,7 +30,7 @@
 //!   <https://azure.github.io/azure-workload-identity/docs/topics/service-account-labels-and-annotations.html>
 //! - Google Cloud, "Workload Identity Federation": <https://cloud.google.com/iam/docs/workload-identity-federation>
 
-use cwii_contract::{Provider, Warning, message::Cause, settings::flag};
+use cwii_contract::{Warning, message::Cause, settings::flag};
 
 use super::{is_silent, place_of, provider_of};
 use crate::{

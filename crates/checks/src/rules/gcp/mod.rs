@@ -22,7 +22,7 @@ use super::federation::{answer, document, exchanges, missing, quote};
 use crate::{
     doctor::{
         Case, Gap, Given, Mechanism, MechanismKind, Need, Object, Outcome, TokenOrigin, TokenView,
-        mechanism::google::{CREDENTIALS, CREDENTIALS_FILE, PROVIDER},
+        google::{CREDENTIALS, CREDENTIALS_FILE, PROVIDER},
     },
     report::{Finding, Subject},
 };
@@ -45,6 +45,8 @@ pub(super) const EXCHANGE: &[Need] = &[
     Need::Claims,
     Need::Trust,
 ];
+
+pub(super) use gcp07::finding as policy_finding;
 
 /// Why a rule of this group does not concern a workload.
 pub(super) const NO_FEDERATION: &str = "the workload does not exchange tokens at Google";
@@ -77,11 +79,14 @@ pub(super) struct Fault {
     pub(super) answer: String,
 }
 
+/// What names a provider, and the provider if it does.
+pub(super) type Named = (Given, Result<PoolProvider, ParseError>);
+
 /// The provider that a mechanism presents its token to; none where it does not say.
 pub(super) fn provider_name(
     case: &Case<'_>,
     mechanism: &Mechanism,
-) -> Result<Option<(Given, Result<PoolProvider, ParseError>)>, Gap> {
+) -> Result<Option<Named>, Gap> {
     let given = match &mechanism.google_provider {
         Some(given) => given.clone(),
         None => match credentials(case, mechanism)? {
