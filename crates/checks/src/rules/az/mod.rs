@@ -154,9 +154,7 @@ impl Assertion<'_> {
                 (_, Repair::Update(changed)) => documents
                     .applications
                     .iter_mut()
-                    .filter(|application| {
-                        application.client_id.eq_ignore_ascii_case(&client_id)
-                    })
+                    .filter(|application| application.client_id.eq_ignore_ascii_case(&client_id))
                     .flat_map(|application| &mut application.credentials)
                     .find(|credential| credential.name == changed.name)
                     .map(|credential| *credential = changed.clone())
@@ -293,10 +291,12 @@ impl Assertion<'_> {
             }
         };
         let finding = match repair {
-            Repair::Update(_) => finding.fix("correct the credential; it takes some minutes to spread"),
-            Repair::Create => {
-                finding.fix("give this ServiceAccount a credential of its own; it takes some minutes to spread")
+            Repair::Update(_) => {
+                finding.fix("correct the credential; it takes some minutes to spread")
             }
+            Repair::Create => finding.fix(
+                "give this ServiceAccount a credential of its own; it takes some minutes to spread",
+            ),
         };
         let finding = if complete {
             finding
@@ -318,7 +318,9 @@ impl Assertion<'_> {
         let id = self.application.owner_id.as_deref().unwrap_or_default();
         let parts: Vec<&str> = id.split('/').collect();
         let after = |segment: &str| {
-            let at = parts.iter().position(|part| part.eq_ignore_ascii_case(segment))?;
+            let at = parts
+                .iter()
+                .position(|part| part.eq_ignore_ascii_case(segment))?;
             parts.get(at + 1).copied()
         };
         (
@@ -332,7 +334,13 @@ impl Assertion<'_> {
         let account = case.service_account_name().unwrap_or("default");
         let base: String = format!("{}-{account}", case.namespace_name())
             .chars()
-            .map(|c| if c.is_ascii_alphanumeric() || c == '-' { c } else { '-' })
+            .map(|c| {
+                if c.is_ascii_alphanumeric() || c == '-' {
+                    c
+                } else {
+                    '-'
+                }
+            })
             .take(110)
             .collect();
         let taken = |name: &str| {
@@ -445,7 +453,11 @@ pub(super) fn origin(token: &TokenView) -> &'static str {
 }
 
 /// The annotation by which a mechanism is told a value; none where a variable of the pod does.
-pub(super) fn annotation_of(mechanism: &Mechanism, ours: &'static str, azure: &'static str) -> Option<&'static str> {
+pub(super) fn annotation_of(
+    mechanism: &Mechanism,
+    ours: &'static str,
+    azure: &'static str,
+) -> Option<&'static str> {
     match mechanism.kind {
         MechanismKind::Cwii => Some(ours),
         MechanismKind::AzureWorkloadIdentity => Some(azure),

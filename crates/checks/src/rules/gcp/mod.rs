@@ -83,10 +83,7 @@ pub(super) struct Fault {
 pub(super) type Named = (Given, Result<PoolProvider, ParseError>);
 
 /// The provider that a mechanism presents its token to; none where it does not say.
-pub(super) fn provider_name(
-    case: &Case<'_>,
-    mechanism: &Mechanism,
-) -> Result<Option<Named>, Gap> {
+pub(super) fn provider_name(case: &Case<'_>, mechanism: &Mechanism) -> Result<Option<Named>, Gap> {
     let given = match &mechanism.google_provider {
         Some(given) => given.clone(),
         None => match credentials(case, mechanism)? {

@@ -81,8 +81,7 @@ fn is_autopilot(node: &Object) -> bool {
 
 /// Whether a node's pods reach the metadata server of GKE.
 fn has_metadata_server(node: &Object) -> bool {
-    is_autopilot(node)
-        || node.label(crate::doctor::google::GKE_METADATA_SERVER) == Some("true")
+    is_autopilot(node) || node.label(crate::doctor::google::GKE_METADATA_SERVER) == Some("true")
 }
 
 /// Asks what the metadata server would say; none for a direct principal.
