@@ -1,6 +1,6 @@
 //! `kubectl cwii doctor`: why a workload's cloud identity does not work.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Instant};
 
 use clap::{Args, ValueEnum, ValueHint};
 use cwii_checks::{
@@ -18,14 +18,16 @@ use crate::{
     exit::ExitStatus,
     facts::{
         assemble::{Surroundings, assemble},
+        gather::Request,
+        live::{Probe, Source},
         manifest, rbac,
         store::Store,
-        sweep::{self, Selector},
-        workload::{Workload, workloads},
+        sweep::Selector,
+        workload::Workload,
     },
     problem::Problem,
     sources,
-    target::{Named, TargetArgs, WORKLOADS, Words},
+    target::{TargetArgs, WORKLOADS, Words},
 };
 
 /// Say why the cloud identity of a workload does not work, with the evidence and the fix.
@@ -134,39 +136,97 @@ pub(crate) async fn run(arguments: &Doctor, context: &mut Context) -> anyhow::Re
         .as_deref()
         .map(str::parse::<Selector>)
         .transpose()?;
-    let now = arguments.now.unwrap_or_else(Timestamp::now);
-    let mut surroundings = Surroundings::new(now);
+    let begin = Instant::now();
+    let mut surroundings = Surroundings::new(arguments.now.unwrap_or_else(Timestamp::now));
     if !arguments.trust.is_empty() {
         surroundings.trust = Fact::Known(sources::trust(&arguments.trust, &mut context.terminal)?);
     }
+    let cluster = if arguments.local {
+        None
+    } else {
+        Some(context.connect().await?)
+    };
+    let given = context.globals.namespace.clone();
+    let mut request = Request {
+        words: &words,
+        namespace: String::new(),
+        is_namespace_given: given.is_some(),
+        all_namespaces: arguments.target.all_namespaces,
+        selector: selector.as_ref(),
+        labels: arguments.target.selector.as_deref().unwrap_or_default(),
+    };
+    request.namespace = given.unwrap_or_else(|| match &cluster {
+        Some(cluster) => cluster.access().namespace.clone(),
+        None => "default".to_owned(),
+    });
     let mut store = Store::default();
     if !arguments.target.files.filename.is_empty() {
-        let namespace = context.globals.namespace.as_deref().unwrap_or("default");
         let objects = manifest::read(&arguments.target.files, &mut context.terminal)?;
-        store.give(objects, namespace);
+        store.give(objects, &request.namespace);
         surroundings.has_files = true;
     }
-    let chosen = if arguments.local {
-        among_manifests(&store, &words, selector.as_ref(), arguments, context)?
-    } else {
-        return Err(crate::commands::not_built("doctor without --local"));
+    let has_trust = !arguments.trust.is_empty();
+    let timeout = context.globals.request_timeout;
+    let mut source = cluster
+        .as_ref()
+        .map(|cluster| Source::new(cluster, arguments.probe, has_trust, timeout));
+    if arguments.dry_run {
+        if let Some(source) = &source {
+            for call in request.calls(source, &store, surroundings.has_files) {
+                context.terminal.line(&call);
+            }
+        }
+        return Ok(ExitStatus::Success);
+    }
+    let chosen = match &mut source {
+        Some(source) => {
+            surroundings.is_live = true;
+            context.terminal.progress(&format!(
+                "reading from {}",
+                source.cluster.access().server_text()
+            ));
+            request
+                .from_cluster(source, &mut store, &mut surroundings)
+                .await?
+        }
+        None => request.among_manifests(&store)?,
     };
+    if let Some(source) = &source
+        && context.globals.verbosity >= VERBOSITY_OF_ROUNDS
+    {
+        let (rounds, calls) = (source.rounds(), source.cluster.calls().len());
+        context
+            .terminal
+            .error(&format!("{rounds} rounds of {calls} requests"));
+    }
     surroundings.fill_from_documents();
     surroundings.look_behind_webhooks(&store);
     let is_alone = chosen.len() == 1;
-    let examined: Vec<_> = chosen
-        .into_iter()
-        .map(|workload| Examined {
-            examination: examine(&assemble(&store, &surroundings, &workload, is_alone)),
+    let mut examined = Vec::new();
+    for workload in chosen {
+        let mut facts = assemble(&store, &surroundings, &workload, is_alone);
+        if let (Some(source), true) = (&source, arguments.probe) {
+            let probe = Probe::of(&store, &surroundings, &workload);
+            probe.run(source, &workload).await.fill(&mut facts);
+        }
+        examined.push(Examined {
+            examination: examine(&facts),
             row: workload.row(&store),
             workload,
-        })
-        .collect();
+        });
+    }
     let about = output::Context {
         tool_version: env!("CARGO_PKG_VERSION").to_owned(),
-        kube_context: None,
-        server_version: None,
-        elapsed: None,
+        kube_context: cluster
+            .as_ref()
+            .map(|cluster| cluster.access())
+            .and_then(|access| access.context.clone().or_else(|| access.cluster_name.clone())),
+        server_version: match &surroundings.version {
+            Fact::Known(version) => Some(version.clone()),
+            _ => None,
+        },
+        // Of manifests the same is said every time.
+        elapsed: cluster.as_ref().map(|_| begin.elapsed()),
     };
     let stopped = context.stop.reason().map(ExitStatus::from);
     let told = document(&examined, arguments, about, stopped);
@@ -184,77 +244,6 @@ pub(crate) async fn run(arguments: &Doctor, context: &mut Context) -> anyhow::Re
         }
     }
     Ok(ExitStatus::of(document.exit_code()))
-}
-
-/// The workloads that the arguments mean, of those in manifests.
-fn among_manifests(
-    store: &Store,
-    words: &Words,
-    selector: Option<&Selector>,
-    arguments: &Doctor,
-    context: &Context,
-) -> Result<Vec<Workload>, Problem> {
-    let all = workloads(store, store.given());
-    let namespace = context
-        .globals
-        .namespace
-        .as_deref()
-        .filter(|_| !arguments.target.all_namespaces);
-    let chosen: Vec<_> = match words {
-        Words::Objects(named) => {
-            let namespace = namespace.unwrap_or("default");
-            let mut chosen = Vec::new();
-            for named in named {
-                chosen.extend(named_among(store, &all, named, namespace)?);
-            }
-            chosen
-        }
-        Words::All(_) | Words::Nothing => all
-            .into_iter()
-            .filter(|workload| namespace.is_none_or(|n| workload.target.namespace == n))
-            .filter(|workload| match words {
-                Words::All(resource) => workload.is_of(store, resource.kind),
-                _ => true,
-            })
-            .filter(|workload| selector.is_none_or(|selector| workload.matches(selector)))
-            .collect(),
-    };
-    if chosen.is_empty() {
-        return Err(Problem::new("there is no workload among the manifests, expected pods or what makes pods"));
-    }
-    Ok(sweep::distinct(store, chosen))
-}
-
-/// The pods of one named workload, or what would be its pods.
-fn named_among(
-    store: &Store,
-    all: &[Workload],
-    named: &Named,
-    namespace: &str,
-) -> Result<Vec<Workload>, Problem> {
-    let chosen: Vec<_> = all
-        .iter()
-        .filter(|workload| {
-            workload.target.namespace == namespace
-                && workload.belongs_to(store, named.resource.kind, &named.name)
-        })
-        .cloned()
-        .collect();
-    if chosen.is_empty() {
-        let elsewhere: Vec<_> = all
-            .iter()
-            .filter(|workload| workload.belongs_to(store, named.resource.kind, &named.name))
-            .map(|workload| workload.target.namespace.as_str())
-            .collect();
-        let problem = Problem::new(format!(
-            "{named} in namespace {namespace} is not among the manifests"
-        ));
-        return Err(match elsewhere.first() {
-            Some(other) => problem.help(format!("there is one in namespace {other}: add -n {other}")),
-            None => problem,
-        });
-    }
-    Ok(chosen)
 }
 
 /// What is told of one workload or of several, and how the command ends.
@@ -335,6 +324,9 @@ fn rendering(format: Format) -> Option<output::Format> {
         _ => return None,
     })
 }
+
+/// As that of requests.
+const VERBOSITY_OF_ROUNDS: u8 = 6;
 
 const FORMATS: &[Format] = &[
     Format::Human,

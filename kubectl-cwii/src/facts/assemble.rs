@@ -186,6 +186,25 @@ pub(crate) fn is_cwii(webhook: &Value) -> bool {
         .is_some_and(|name| name == "cwii.dev" || name.ends_with(".cwii.dev"))
 }
 
+/// Whether a webhook injects identities, as far as its name or its Service's tells. Names are those that the vendors publish.
+pub(crate) fn is_identity_webhook(webhook: &Value) -> bool {
+    let name = webhook
+        .get("name")
+        .and_then(Value::as_str)
+        .unwrap_or_default();
+    let service = service_of(webhook).map_or("", |(_, name)| name);
+    let parts = [
+        "cwii",
+        "pod-identity",
+        "iam-for-pods",
+        "azure-wi-",
+        "workload-identity",
+    ];
+    parts
+        .iter()
+        .any(|part| name.contains(part) || service.contains(part))
+}
+
 /// Namespace and name of a webhook's Service; none where it is reached by URL.
 pub(crate) fn service_of(webhook: &Value) -> Option<(&str, &str)> {
     let service = webhook.pointer("/clientConfig/service")?;
@@ -286,7 +305,7 @@ fn backend(store: &Store, namespace: &str, name: &str) -> Backend {
     let (makers, made) = (known(&deployments), known(&pods));
     let mut names = secrets_of(makers.iter().chain(&made));
     if names.is_empty() {
-        names = usual_secrets(name);
+        names = vec![usual_secret(name)];
     }
     Backend {
         endpoint_slices: store.list(
@@ -301,15 +320,14 @@ fn backend(store: &Store, namespace: &str, name: &str) -> Backend {
     }
 }
 
-/// What installers call the Secret with a webhook's certificate, where nothing says which it is.
-pub(crate) fn usual_secrets(service: &str) -> Vec<String> {
-    let stem = service.strip_suffix("-service").unwrap_or(service);
-    vec![
-        format!("{service}-tls"),
-        format!("{service}-cert"),
-        service.to_owned(),
-        format!("{stem}-cert"),
-    ]
+/// What the installer of a webhook calls the Secret with its certificate, by the Service: cwii's chart, the README of
+/// amazon-eks-pod-identity-webhook, the chart of Azure Workload Identity.
+pub(crate) fn usual_secret(service: &str) -> String {
+    match service.strip_suffix("-webhook-service") {
+        Some(stem) => format!("{stem}-server-cert"),
+        None if service.ends_with("pod-identity-webhook") => format!("{service}-cert"),
+        None => format!("{service}-tls"),
+    }
 }
 
 /// The first certificate among some Secrets.

@@ -4,6 +4,8 @@
 //! put together from it.
 
 pub(crate) mod assemble;
+pub(crate) mod gather;
+pub(crate) mod live;
 pub(crate) mod manifest;
 pub(crate) mod rbac;
 pub(crate) mod store;

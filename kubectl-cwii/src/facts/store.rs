@@ -97,6 +97,20 @@ impl Store {
         self.given.contains_key(key)
     }
 
+    /// Whether the cluster answered about an object, by itself or in a list of all of its kind.
+    pub(crate) fn is_answered(&self, kind: &str, namespace: &str, name: &str) -> bool {
+        let key = Key::new(kind, namespace, name);
+        self.objects.contains_key(&key)
+            || [key.namespace.as_str(), ""]
+                .iter()
+                .any(|namespace| self.is_listed(&Query::new(kind, namespace, "")))
+    }
+
+    /// Whether a list came whole.
+    fn is_listed(&self, query: &Query) -> bool {
+        matches!(self.lists.get(query), Some(Fact::Known(())))
+    }
+
     /// Takes the cluster's answer about one object.
     pub(crate) fn answer(&mut self, key: Key, fact: Fact<Object>) {
         self.objects.insert(key, fact);
@@ -153,13 +167,8 @@ impl Store {
             other => return without_value(other),
         }
         let wanted = pairs(labels);
-        let is_here =
-            |key: &Key| key.kind == kind && (namespace.is_empty() || key.namespace == namespace);
-        let keys: BTreeSet<_> = self
-            .objects
-            .keys()
-            .chain(self.given.keys())
-            .filter(|key| is_here(key))
+        let keys: BTreeSet<_> = within(&self.objects, kind, namespace)
+            .chain(within(&self.given, kind, namespace))
             .collect();
         Fact::Known(
             keys.into_iter()
@@ -195,6 +204,24 @@ impl Store {
         }
         worst.unwrap_or(Fact::NotCollected)
     }
+}
+
+/// The keys of a kind, in a namespace or in all.
+fn within<'m, T>(
+    map: &'m BTreeMap<Key, T>,
+    kind: &'m str,
+    namespace: &'m str,
+) -> impl Iterator<Item = &'m Key> {
+    let first = Key {
+        kind: kind.to_owned(),
+        namespace: namespace.to_owned(),
+        name: String::new(),
+    };
+    map.range(first..)
+        .map(|(key, _)| key)
+        .take_while(move |key| {
+            key.kind == kind && (namespace.is_empty() || key.namespace == namespace)
+        })
 }
 
 /// A fact that holds no value, as one of another type.

@@ -34,7 +34,8 @@ pub(crate) struct Reference {
 }
 
 impl Reference {
-    fn key(&self) -> String {
+    /// Its kind as the store spells it.
+    pub(crate) fn kind(&self) -> String {
         kind_of(&self.api_version, &self.kind)
     }
 }
@@ -111,7 +112,7 @@ pub(crate) fn workloads<'o>(
         // What another controller makes is that one's.
         let is_made = controller(object).is_some_and(|above| {
             makers.iter().any(|(kind, maker)| {
-                *kind == above.key()
+                *kind == above.kind()
                     && maker.name() == above.name
                     && maker.namespace() == object.namespace()
             })
@@ -140,7 +141,7 @@ pub(crate) fn controller(object: &Object) -> Option<Reference> {
 /// template, a CronJob's Job after it and the minute.
 /// Source: Kubernetes, "Deployments", `pod-template-hash` label; "CronJob", names of Jobs.
 pub(crate) fn guess(reference: &Reference, pod: &Object) -> Option<Reference> {
-    let (api_version, kind, suffix) = match reference.key().as_str() {
+    let (api_version, kind, suffix) = match reference.kind().as_str() {
         "ReplicaSet" => ("apps/v1", "Deployment", pod.label("pod-template-hash")?),
         "Job" => {
             let minute = reference.name.rsplit('-').next()?;
@@ -168,7 +169,7 @@ fn chain(store: &Store, object: &Object) -> Vec<Owner> {
     while let Some(reference) = next.take()
         && owners.len() < 5
     {
-        let fact = store.get(&reference.key(), namespace, &reference.name);
+        let fact = store.get(&reference.kind(), namespace, &reference.name);
         next = match &fact {
             Fact::Known(owner) => controller(owner),
             Fact::Absent => None,
@@ -176,7 +177,7 @@ fn chain(store: &Store, object: &Object) -> Vec<Owner> {
                 // A Job's name says less than a ReplicaSet's.
                 above.kind == "Deployment"
                     || matches!(
-                        store.get(&above.key(), namespace, &above.name),
+                        store.get(&above.kind(), namespace, &above.name),
                         Fact::Known(_)
                     )
             }),
@@ -185,7 +186,7 @@ fn chain(store: &Store, object: &Object) -> Vec<Owner> {
         if matches!(fact, Fact::Absent) {
             next = guess(&reference, object).filter(|above| {
                 matches!(
-                    store.get(&above.key(), namespace, &above.name),
+                    store.get(&above.kind(), namespace, &above.name),
                     Fact::Known(_)
                 )
             });

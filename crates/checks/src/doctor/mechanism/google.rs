@@ -29,8 +29,6 @@ pub(crate) const CREDENTIALS: &str = "cloud.google.com/external-credentials-json
 pub(crate) const STS: &str = "sts.googleapis.com";
 /// Where it puts the token.
 pub(crate) const TOKEN_FILE: &str = "/var/run/secrets/sts.googleapis.com/serviceaccount/token";
-/// Where it puts the credentials document.
-pub(crate) const CREDENTIALS_FILE: &str = "/var/run/secrets/gcloud/config/federation.json";
 
 pub(super) fn detect(facts: &Facts, pod: &Object) -> Vec<Mechanism> {
     [gke(facts, pod), federation(facts, pod), manual(pod)]

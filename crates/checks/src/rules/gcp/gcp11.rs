@@ -44,15 +44,19 @@ fn check(case: &Case<'_>) -> Result<Outcome, Gap> {
     const NAME: &str = env::GOOGLE_APPLICATION_CREDENTIALS;
     each(case, |mechanism| {
         let pod = case.pod()?;
-        let Some(injected) = injected_credentials(mechanism) else {
-            return Ok(Vec::new());
-        };
-        Ok(pod
-            .containers()
-            .filter(|container| container.list != "ephemeralContainers")
-            .filter(|container| container.has_variable(NAME) && container.variable(NAME) != Some(injected))
-            .map(|container| {
-                let value = container.variable(NAME).unwrap_or("a Secret or ConfigMap");
+        let mut found = Vec::new();
+        for container in pod.containers() {
+            if container.list == "ephemeralContainers" || !container.has_variable(NAME) {
+                continue;
+            }
+            let Some(injected) = injected_credentials(mechanism, &container) else {
+                continue;
+            };
+            if container.variable(NAME) == Some(&injected) {
+                continue;
+            }
+            let value = container.variable(NAME).unwrap_or("a Secret or ConfigMap");
+            found.push(
                 Finding::new(
                     "GCP11",
                     format!(
@@ -62,7 +66,7 @@ fn check(case: &Case<'_>) -> Result<Outcome, Gap> {
                 )
                 .of(Provider::Gcp)
                 .at(variable_subject(pod, &container, NAME))
-                .compared(value, injected)
+                .compared(value, &injected)
                 .fix("remove the variable from the workload")
                 .command(format!(
                     "kubectl -n {} set env {} -c {} {NAME}-",
@@ -70,9 +74,10 @@ fn check(case: &Case<'_>) -> Result<Outcome, Gap> {
                     workload(case),
                     container.name()
                 ))
-                .applicable(Applicability::Unsafe)
-            })
-            .collect())
+                .applicable(Applicability::Unsafe),
+            );
+        }
+        Ok(found)
     })
 }
 

@@ -21,8 +21,9 @@ use cwii_trust::{
 use super::federation::{answer, document, exchanges, missing, quote};
 use crate::{
     doctor::{
-        Case, Gap, Given, Mechanism, MechanismKind, Need, Object, Outcome, TokenOrigin, TokenView,
-        google::{CREDENTIALS, CREDENTIALS_FILE, PROVIDER},
+        Case, Container, Gap, Given, Mechanism, MechanismKind, Need, Object, Outcome, TokenOrigin,
+        TokenView,
+        google::{CREDENTIALS, PROVIDER},
     },
     report::{Finding, Subject},
 };
@@ -613,11 +614,15 @@ fn provider_key(mechanism: &Mechanism, given: &Given) -> &'static str {
     }
 }
 
-/// The path of the credentials document that a mechanism injects.
-fn injected_credentials(mechanism: &Mechanism) -> Option<&'static str> {
+/// The path of the credentials document that a mechanism injects into a container.
+fn injected_credentials(mechanism: &Mechanism, container: &Container<'_>) -> Option<String> {
     match mechanism.kind {
-        MechanismKind::Cwii => Some(names::GCP_CREDENTIALS_FILE),
-        MechanismKind::GoogleFederation => Some(CREDENTIALS_FILE),
+        MechanismKind::Cwii => Some(names::GCP_CREDENTIALS_FILE.to_owned()),
+        // Versions of the webhook differ in the directory, and call the file the same.
+        MechanismKind::GoogleFederation => ["external-credential-config", "gcloud-config"]
+            .into_iter()
+            .find_map(|volume| container.mount_paths(volume).next())
+            .map(|directory| format!("{}/federation.json", directory.trim_end_matches('/'))),
         _ => None,
     }
 }
