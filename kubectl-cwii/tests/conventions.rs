@@ -1,5 +1,9 @@
 //! The conventions of kubectl, each on the binary as a person runs it, against a double of the API server.
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "tests are where environment and clock come from"
+)]
 
 mod support;
 
@@ -48,6 +52,13 @@ spec:
 "#;
 
 fn shop() -> Api {
+    let api = Api::start_tls();
+    api.put_yaml(SHOP);
+    api
+}
+
+/// The same over plain HTTP, where nobody's credentials are sent.
+fn plain_shop() -> Api {
     let api = Api::start();
     api.put_yaml(SHOP);
     api
@@ -76,7 +87,7 @@ fn headers(api: &Api, name: &str) -> Vec<Vec<String>> {
 
 #[test]
 fn every_global_flag_is_taken_before_and_after_the_command() {
-    let api = shop();
+    let api = plain_shop();
     let url = api.url.as_str();
     for arguments in [
         &[
@@ -161,7 +172,7 @@ fn every_global_flag_is_taken_before_and_after_the_command() {
 
 #[test]
 fn several_kubeconfigs_are_one_and_missing_ones_are_passed_over() {
-    let (one, two) = (shop(), Api::start());
+    let (one, two) = (plain_shop(), Api::start());
     let dir = tempfile::tempdir().unwrap();
     let path = |name: &str| dir.path().join(name);
     let write = |name: &str, value: Value| fs::write(path(name), value.to_string()).unwrap();
@@ -259,6 +270,8 @@ fn names_that_are_in_no_kubeconfig_are_said_with_the_nearest() {
         ("--context", "tset", "there is a context `test`"),
         ("--cluster", "duoble", "there is a cluster `double`"),
         ("--user", "testre", "there is a user `tester`"),
+        // kubectl asks for a user name here.
+        ("--context", "dangling", "there is a user `tester`"),
     ] {
         let (code, _, stderr) = run_in(&api, &json!({}), &["plan", "deploy/x", flag, name]);
         assert_eq!(code, Some(2));
@@ -634,7 +647,7 @@ fn a_server_that_does_not_answer_is_said_to() {
         stderr.contains("`name.invalid` of the API server does not resolve"),
         "{stderr}"
     );
-    let plain = shop();
+    let plain = plain_shop();
     let url = plain.url.replace("http:", "https:");
     let (code, _, stderr) = finish(&mut kubectl_cwii(&["plan", "deploy/x", "--server", &url]));
     assert_eq!(code, Some(2));
@@ -745,6 +758,37 @@ fn what_is_not_allowed_is_named_with_the_permission_and_makes_the_result_inconcl
         stderr.contains("not allowed to get deployments.apps in namespace shop"),
         "{stderr}"
     );
+}
+
+#[test]
+fn a_person_who_may_not_impersonate_is_told_that() {
+    let api = shop();
+    for (message, missing) in [
+        // As kube-apiserver says it up to 1.34, and 1.36.
+        (
+            "groups \"x\" is forbidden: User \"dev\" cannot impersonate resource \"groups\" in API group \"\" at the cluster scope",
+            "impersonate groups",
+        ),
+        (
+            "pods is forbidden: User \"dev\" cannot impersonate-on:user-info:list resource \"pods\" in API group \"\" in the namespace \"shop\"",
+            "impersonate users",
+        ),
+    ] {
+        let status =
+            json!({ "kind": "Status", "code": 403, "reason": "Forbidden", "message": message });
+        api.answer(
+            "/apis/apps/v1/namespaces/shop/deployments/checkout",
+            403,
+            &status.to_string(),
+        );
+        let arguments = ["plan", "deploy/checkout", "--as", "jane"];
+        let (code, _, stderr) = run_in(&api, &json!({}), &arguments);
+        assert_eq!(code, Some(2));
+        assert!(
+            stderr.contains(&format!("not allowed to {missing}")),
+            "{stderr}"
+        );
+    }
 }
 
 #[test]
@@ -1207,4 +1251,176 @@ fn a_plan_takes_two_rounds_and_reads_each_object_once() {
     requests.dedup();
     assert_eq!(requests.len(), all, "{requests:#?}");
     assert!(all <= 6, "{requests:#?}");
+}
+
+#[test]
+fn a_proxy_of_the_kubeconfig_is_used_and_its_password_is_not_shown() {
+    let api = Api::start_tls();
+    api.put_yaml(SHOP);
+    let proxy = support::Proxy::start();
+    let dir = tempfile::tempdir().unwrap();
+    let path = api.kubeconfig(dir.path(), &json!({}));
+    let mut config = parse(&fs::read_to_string(&path).unwrap());
+    let with_proxy = |config: &mut Value, url: String| {
+        config["clusters"][0]["cluster"]["proxy-url"] = url.into();
+        fs::write(&path, config.to_string()).unwrap();
+        finish(
+            kubectl_cwii(&["plan", "deploy/checkout"])
+                .env("KUBECONFIG", &path)
+                .env("NO_PROXY", "*"),
+        )
+    };
+    let (code, _, stderr) =
+        with_proxy(&mut config, format!("http://jane:s3cret@{}", proxy.address));
+    assert_eq!(code, Some(0), "{stderr}");
+    let heads = proxy.heads();
+    let authority = api.url.trim_start_matches("https://");
+    assert!(!heads.is_empty());
+    for head in heads {
+        assert!(
+            head.starts_with(&format!("CONNECT {authority} HTTP/1.1\r\n")),
+            "{head}"
+        );
+        // jane:s3cret
+        assert!(
+            head.to_lowercase()
+                .contains("proxy-authorization: basic amfuztpzm2nyzxq="),
+            "{head}"
+        );
+    }
+    for url in [
+        "ftp://jane:s3cret@127.0.0.1:1",
+        "http://jane:s3cret@127.0.0.1:1",
+    ] {
+        let (code, _, stderr) = with_proxy(&mut config, url.to_owned());
+        assert_eq!(code, Some(2));
+        assert!(stderr.contains("proxy"), "{stderr}");
+        assert!(!stderr.contains("s3cret"), "{stderr}");
+    }
+}
+
+#[test]
+fn a_credential_plugin_may_give_a_client_certificate_and_say_when_it_ends() {
+    let api = Api::start_tls();
+    api.put_yaml(SHOP);
+    let end = SystemTime::now() + Duration::from_secs(3600);
+    let (certificate, key) = api.pki.as_ref().unwrap().certificate("plugged", end);
+    let status = json!({ "clientCertificateData": certificate, "clientKeyData": key });
+    let dir = tempfile::tempdir().unwrap();
+    let credential = dir.path().join("credential");
+    fs::write(&credential, format!("{CREDENTIAL}{status}}}")).unwrap();
+    let script = format!("cat {}", credential.display());
+    let (code, _, stderr) = run_plugin(&api, &script);
+    assert_eq!(code, Some(0), "{stderr}");
+    assert!(api.seen().iter().all(|seen| seen.client == "plugged"));
+
+    let api = shop();
+    refuse_everybody(&api);
+    let status = json!({ "token": "s3cret", "expirationTimestamp": "2020-01-01T00:00:00Z" });
+    fs::write(&credential, format!("{CREDENTIAL}{status}}}")).unwrap();
+    let (code, _, stderr) = run_plugin(&api, &script);
+    assert_eq!(code, Some(2));
+    assert!(
+        stderr.contains("what the credential plugin gave expired at 2020-01-01"),
+        "{stderr}"
+    );
+    assert!(!stderr.contains("s3cret"), "{stderr}");
+}
+
+/// Where there is a kubectl, it is the judge of who asks which server.
+#[test]
+fn kubectl_sends_the_same_credentials_to_the_same_server() {
+    let paths = std::env::var_os("PATH").unwrap();
+    if !std::env::split_paths(&paths).any(|dir| dir.join("kubectl").is_file()) {
+        eprintln!("no kubectl here to compare with");
+        return;
+    }
+    let (one, two, plain) = (shop(), shop(), plain_shop());
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("token"), "from-file\n").unwrap();
+    let config = json!({
+        "apiVersion": "v1",
+        "kind": "Config",
+        "current-context": "",
+        "clusters": [
+            { "name": "one", "cluster": { "server": one.url, "insecure-skip-tls-verify": true } },
+            { "name": "plain", "cluster": { "server": plain.url } },
+        ],
+        "users": [
+            { "name": "file", "user": { "tokenFile": "token", "token": "from-text" } },
+            { "name": "text", "user": { "token": "from-text" } },
+            { "name": "basic", "user": { "username": "a", "password": "b" } },
+            { "name": "acting", "user": { "token": "t", "as": "kim", "as-uid": "1", "as-groups": ["g"], "as-user-extra": { "Some.Key/x": ["y"] } } },
+        ],
+        "contexts": [
+            { "name": "plain", "context": { "cluster": "one", "user": "text" } },
+        ],
+    });
+    let second = json!({
+        "apiVersion": "v1",
+        "kind": "Config",
+        "current-context": "plain",
+        "clusters": [
+            { "name": "one", "cluster": { "server": two.url } },
+            { "name": "two", "cluster": { "server": two.url, "insecure-skip-tls-verify": true } },
+        ],
+    });
+    let write = |name: &str, config: &Value| {
+        let path = dir.path().join(name);
+        fs::write(&path, config.to_string()).unwrap();
+        path
+    };
+    let list = [
+        dir.path().join("missing"),
+        write("a", &config),
+        write("b", &second),
+    ];
+    let list = std::env::join_paths(list).unwrap();
+    let asked = |command: &mut Command| {
+        for api in [&one, &two, &plain] {
+            api.forget();
+        }
+        command.env("KUBECONFIG", &list).output().unwrap();
+        [&one, &two, &plain].map(|api| {
+            let seen = api.seen();
+            let first = seen
+                .iter()
+                .find(|seen| seen.path.contains("/deployments/checkout"))?;
+            let mut sent: Vec<(String, String)> = first
+                .headers
+                .iter()
+                .filter(|(name, _)| {
+                    name.as_str() == "authorization" || name.as_str().starts_with("impersonate")
+                })
+                .map(|(name, value)| (name.to_string(), value.to_str().unwrap().to_owned()))
+                .collect();
+            sent.sort();
+            Some(sent)
+        })
+    };
+    let two_url = two.url.clone();
+    for flags in [
+        &[][..],
+        &["--user", "file"],
+        &["--user", "basic"],
+        &["--user", "acting"],
+        &["--user", "acting", "--as", "jane"],
+        &["--user", "acting", "--as-group", "x", "--as-group", "y"],
+        &["--cluster", "two"],
+        &["--server", &two_url],
+        &["--cluster", "plain"],
+        &["--cluster", "plain", "--user", "acting"],
+        &["--as", "jane", "--as-uid", "7"],
+    ] {
+        let raw = [
+            "get",
+            "--raw",
+            "/apis/apps/v1/namespaces/shop/deployments/checkout",
+        ];
+        let mut kubectl = Command::new("kubectl");
+        let judged = asked(kubectl.args(flags).args(raw).env("HOME", dir.path()));
+        let ours = asked(kubectl_cwii(&["plan", "deploy/checkout", "-n", "shop"]).args(flags));
+        assert_eq!(ours, judged, "{flags:?}");
+        assert!(ours.iter().flatten().count() == 1, "{flags:?}");
+    }
 }

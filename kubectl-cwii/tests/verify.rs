@@ -1,5 +1,9 @@
 //! `kubectl cwii verify` against a double of the API server, which plays kubelet and agent.
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "tests are where environment and clock come from"
+)]
 
 mod support;
 

@@ -3,7 +3,7 @@
 //! It is asked for only after a failure, so it must be quick: the document and the place where kube-apiserver serves its
 //! keys are fetched at the same time, and only where the document names another place a third request follows.
 
-use std::{sync::Arc, time::Duration};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use cwii_checks::facts::{
@@ -20,7 +20,7 @@ use url::Url;
 
 use crate::{
     Env, Options,
-    http::{DOCUMENT_LIMIT, Http, KEYS_LIMIT, Proxies, Reach, Reply, Roots, Trouble},
+    http::{DOCUMENT_LIMIT, Http, KEYS_LIMIT, Proxies, Reach, Reply, Resolver, Roots, Trouble},
 };
 
 /// Fetches discovery document and keys of an issuer, within `options.timeout`.
@@ -56,10 +56,12 @@ pub async fn issuer(issuer_url: &str, env: &Env, options: &Options, provider: Pr
         deadline: Instant::now() + options.timeout,
     };
     let usual = format!("{}/openid/v1/jwks", issuer_url.trim_end_matches('/'));
-    let (discovery, guessed) = tokio::join!(
+    let (discovery, guessed, addresses) = tokio::join!(
         fetch.get(&issuer.discovery_url, DOCUMENT_LIMIT, Discovery::parse),
         fetch.get(&usual, KEYS_LIMIT, Jwks::parse),
+        fetch.addresses(&issuer.discovery_url),
     );
+    issuer.seen.addresses = addresses;
     let jwks = match &discovery.fact {
         Fact::Known(document) if same(&document.jwks_uri, &usual) => Some((usual, guessed)),
         Fact::Known(document) => Some((
@@ -140,6 +142,21 @@ impl<T> Fetched<T> {
 }
 
 impl Fetch {
+    /// The addresses of a URL's host; none where it has none, of which the request to it tells more.
+    async fn addresses(&self, url: &str) -> Vec<IpAddr> {
+        let host = Url::parse(url)
+            .ok()
+            .and_then(|url| url.host_str().map(str::to_owned));
+        let Some(host) = host else {
+            return Vec::new();
+        };
+        let resolver = Resolver::system(Arc::default());
+        match timeout_at(self.deadline, resolver.lookup(&host)).await {
+            Ok(Ok(addresses)) => addresses,
+            _ => Vec::new(),
+        }
+    }
+
     async fn get<T, E: ToString>(
         &self,
         url: &str,

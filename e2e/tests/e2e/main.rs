@@ -6,6 +6,7 @@
 )]
 
 mod bad_input;
+mod doctor;
 mod golden;
 mod neighbours;
 mod outage;

@@ -54,6 +54,8 @@ use crate::{
 pub(crate) struct Cluster {
     client: Client,
     access: Access,
+    /// The proxy on the way, without its password.
+    via: Option<String>,
     /// When the credentials that were sent end, where that is known, and what they are.
     expires: Option<(Timestamp, &'static str)>,
     is_anonymous: bool,
@@ -202,6 +204,18 @@ impl Cluster {
         let config = config(&access);
         let variable = |name: &str| std::env::var(name).ok();
         let proxy = proxy::for_server(&access.server, &access.cluster, variable)?;
+        let via = proxy.as_ref().map(|proxy| {
+            let uri = proxy.uri();
+            let port = uri
+                .port()
+                .map_or_else(String::new, |port| format!(":{port}"));
+            // Less the password that its URL may hold.
+            format!(
+                "{}://{}{port}",
+                uri.scheme_str().unwrap_or("http"),
+                uri.host().unwrap_or_default()
+            )
+        });
         let mut http = HttpConnector::new();
         http.enforce_http(false);
         http.set_nodelay(true);
@@ -245,6 +259,7 @@ impl Cluster {
         Ok(Self {
             client,
             access,
+            via,
             expires: credentials.expires,
             is_anonymous: credentials.authorization.is_none() && credentials.identity.is_none(),
             request_timeout: flags.request_timeout,
@@ -624,7 +639,7 @@ impl Cluster {
             },
         };
         if self.verbose {
-            terminal::log(&format!("{}{call}", self.access.server_text()));
+            terminal::log(&call.line(&self.access.server_text()));
         }
         lock(&self.calls).push(call);
         let (status, body) = answered.map_err(|_| Failure::TimedOut)??;
@@ -636,7 +651,9 @@ impl Cluster {
             StatusCode::NOT_FOUND => Failure::Absent,
             StatusCode::UNAUTHORIZED => Failure::Unauthorized(self.unauthorized()),
             // Admission says 403 as well, but then it is not a matter of permission.
-            StatusCode::FORBIDDEN if answer.is_about_permission() => Failure::Denied(permission()),
+            StatusCode::FORBIDDEN if answer.is_about_permission() => {
+                Failure::Denied(answer.impersonation().unwrap_or_else(permission))
+            }
             StatusCode::GONE => Failure::Expired {
                 next: answer.metadata.next,
             },
@@ -675,11 +692,11 @@ impl Cluster {
             .body(body)
             .map_err(|error| Failure::Unreadable(error.to_string()))?;
         let unreachable = |error: &(dyn std::error::Error + 'static)| {
-            Failure::Unreachable(tls::unreachable(
-                error,
-                &self.access,
-                self.expired().as_deref(),
-            ))
+            let text = tls::unreachable(error, &self.access, self.expired().as_deref());
+            Failure::Unreachable(match &self.via {
+                Some(proxy) => format!("{text} (through the proxy {proxy})"),
+                None => text,
+            })
         };
         let response = self
             .client
@@ -734,6 +751,9 @@ impl Cluster {
         let text = format!("the API server at {at} does not accept {who} (401 Unauthorized)");
         match self.expired() {
             Some(expired) => format!("{text}: {expired}"),
+            None if self.access.server.scheme_str() == Some("http") => {
+                format!("{text}: none are sent over plain HTTP")
+            }
             None if self.is_anonymous => {
                 format!("{text}: there are none in {}", self.access.source)
             }
@@ -750,14 +770,15 @@ impl fmt::Debug for Cluster {
     }
 }
 
-impl fmt::Display for Call {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Call {
+    /// As a line of log: `GET https://…/api/v1/pods 200 in 12 ms, 345 bytes`.
+    fn line(&self, server: &str) -> String {
         let ms = self.took.as_millis();
-        write!(f, "{} {} ", self.method, self.path)?;
-        match self.status {
-            Some(status) => write!(f, "{status} in {ms} ms, {} bytes", self.bytes),
-            None => write!(f, "no answer after {ms} ms"),
-        }
+        let end = match self.status {
+            Some(status) => format!("{status} in {ms} ms, {} bytes", self.bytes),
+            None => format!("no answer after {ms} ms"),
+        };
+        format!("{} {server}{} {end}", self.method, self.path)
     }
 }
 
@@ -772,6 +793,14 @@ impl Credentials {
     /// What the kubeconfig's user has. Where it has several, client-go's order decides: a token from a file, a token, a
     /// name with a password; a credential plugin where there is none of them and no certificate.
     async fn of(access: &Access, stop: &Stop) -> Result<Self, Problem> {
+        // As client-go: nobody's secret goes over the wire in plain text.
+        if access.server.scheme_str() == Some("http") {
+            return Ok(Self {
+                authorization: None,
+                identity: None,
+                expires: None,
+            });
+        }
         let user = &access.user;
         let name = access.user_name.as_deref().unwrap_or_default();
         let mut identity = Identity::of(user)?;
@@ -995,6 +1024,20 @@ impl StatusMessage {
         })
     }
 
+    /// The permission to act as somebody, where that is what is missing: `impersonate users`. The API server says
+    /// `cannot impersonate resource "users"`, or with constrained impersonation (KEP-5284)
+    /// `cannot impersonate-on:user-info:list resource "pods"`.
+    fn impersonation(&self) -> Option<String> {
+        let (_, rest) = self.message.split_once(" cannot impersonate")?;
+        let resource = rest
+            .strip_prefix(" resource \"")
+            .and_then(|rest| rest.split_once('"'))
+            .map_or("users", |(resource, _)| resource);
+        let is_name = |c: char| c.is_ascii_lowercase() || c == '/';
+        let named = resource.chars().all(is_name);
+        named.then(|| format!("impersonate {resource}"))
+    }
+
     /// The authorizer says `User "x" cannot get resource …`; admission plugins and webhooks have words of their own.
     fn is_about_permission(&self) -> bool {
         self.reason.is_empty() || self.message.contains(" cannot ")
@@ -1046,7 +1089,7 @@ const USER_AGENT: &str = concat!("kubectl-cwii/", env!("CARGO_PKG_VERSION"));
 const FIELD_MANAGER: &str = "kubectl-cwii";
 /// As kubectl.
 const PAGE_SIZE: usize = 500;
-const MAX_REQUESTS: usize = 12;
+const MAX_REQUESTS: usize = 16;
 const MAX_BODY_BYTES: usize = 256 * 1024 * 1024;
 const MAX_TRIES: u32 = 4;
 const BUSY_PAUSE: Duration = Duration::from_secs(1);

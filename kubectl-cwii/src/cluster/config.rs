@@ -328,11 +328,7 @@ impl Merged {
         let user = match &user_name {
             Some(name) => match find(&self.users, name) {
                 Some(user) => user.clone(),
-                None if flags.user.is_some() => {
-                    return Err(unknown("user", name, &source, &self.users));
-                }
-                // As client-go: a context may name a user that there is not.
-                None => AuthInfo::default(),
+                None => return Err(unknown("user", name, &source, &self.users)),
             },
             None => AuthInfo::default(),
         };

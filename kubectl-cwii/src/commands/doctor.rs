@@ -191,6 +191,14 @@ pub(crate) async fn run(arguments: &Doctor, context: &mut Context) -> anyhow::Re
         }
         None => request.among_manifests(&store)?,
     };
+    if let Some(source) = &source
+        && context.globals.verbosity >= VERBOSITY_OF_ROUNDS
+    {
+        let (rounds, calls) = (source.rounds(), source.cluster.calls().len());
+        context
+            .terminal
+            .error(&format!("{rounds} rounds of {calls} requests"));
+    }
     surroundings.fill_from_documents();
     surroundings.look_behind_webhooks(&store);
     let is_alone = chosen.len() == 1;
@@ -316,6 +324,9 @@ fn rendering(format: Format) -> Option<output::Format> {
         _ => return None,
     })
 }
+
+/// As that of requests.
+const VERBOSITY_OF_ROUNDS: u8 = 6;
 
 const FORMATS: &[Format] = &[
     Format::Human,

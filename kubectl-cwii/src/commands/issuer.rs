@@ -3,7 +3,8 @@
 use clap::{Args, Subcommand, ValueHint};
 use cwii_agent::output::printable;
 use cwii_checks::facts::{
-    DocumentAnswer, Fact, Issuer as PublishedIssuer, TransportProblem, TransportProblemKind,
+    DocumentAnswer, Fact, Issuer as PublishedIssuer, IssuerSeen, TransportProblem,
+    TransportProblemKind,
 };
 use cwii_contract::{Provider, types::IssuerUrl};
 use cwii_token::{
@@ -87,7 +88,17 @@ pub(crate) async fn run(arguments: &Issuer, context: &mut Context) -> anyhow::Re
     let environment = sources::environment();
     let published = tokio::select! {
         published = cwii_exchange::issuer(&url, &environment, &options, Provider::Az) => published,
-        reason = context.stop.wait() => return Ok(reason.into()),
+        // What is known of it then is that it did not answer in time.
+        _ = context.stop.wait() => PublishedIssuer {
+            url: url.clone(),
+            discovery_url: url
+                .parse::<IssuerUrl>()
+                .map_or_else(|_| String::new(), |issuer| issuer.discovery_url()),
+            discovery: Fact::TimedOut,
+            jwks_url: None,
+            jwks: Fact::NotCollected,
+            seen: IssuerSeen::default(),
+        },
     };
     let report = Report::new(&url, inside.as_ref(), &published);
     let text = match format {
@@ -224,6 +235,15 @@ impl Report {
         let seen = &published.seen;
         let problem = seen.trouble.as_ref().or(seen.jwks_trouble.as_ref());
         let answered = seen.discovery.is_some() || seen.jwks.is_some();
+        // A host that is an address is ISS01's.
+        let private: Vec<String> = seen
+            .addresses
+            .iter()
+            .map(ToString::to_string)
+            .filter(|address| {
+                private_host(address).is_some() && !self.issuer.contains(address.as_str())
+            })
+            .collect();
         match problem {
             Some(problem) if is_of_certificate(problem) => {
                 self.row("ISS05", Status::Pass, format!("`{}` answers", problem.host));

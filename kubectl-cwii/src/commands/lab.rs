@@ -267,6 +267,10 @@ fn tell(played: &Played, number: usize, of: usize, whole: bool, terminal: &mut T
 
 fn summary(played: &[Played]) -> String {
     let mut table = table(["WORKLOAD", "CLOUD", "OUTCOME", "CLOUD SAYS", "CAUSE", "MS"]);
+    // Room for the milliseconds of a slow machine.
+    for column in table.column_iter_mut().take(3) {
+        column.set_padding((0, 1));
+    }
     for one in played {
         let result = one.verification.result();
         let says = result

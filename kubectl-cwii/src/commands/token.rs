@@ -328,6 +328,15 @@ struct Comparison {
 }
 
 impl Comparison {
+    /// The check of the catalogue that explains a difference.
+    fn code(&self) -> &'static str {
+        match self.claim {
+            "aud" => "TOK03",
+            "sub" => "TOK04",
+            _ => "TOK06",
+        }
+    }
+
     fn agrees(&self) -> bool {
         self.found.contains(&self.expected)
     }
@@ -501,6 +510,7 @@ impl<'a> Report<'a> {
                     "found": comparison.found,
                     "agrees": comparison.agrees(),
                     "difference": comparison.difference(),
+                    "code": comparison.code(),
                     "source": comparison.source,
                 })
             })
@@ -640,6 +650,30 @@ impl<'a> Report<'a> {
                 ));
                 clause_lines(&judgement.decided_by, terminal, &mut out);
             }
+        }
+        let mut codes: Vec<&str> = self
+            .comparisons
+            .iter()
+            .filter(|comparison| !comparison.agrees())
+            .map(Comparison::code)
+            .chain(
+                self.judgements
+                    .iter()
+                    .filter_map(|(_, judgement)| judgement.as_ref().ok()?.check),
+            )
+            .collect();
+        if !self.problems.is_empty() {
+            codes.push("TOK05");
+        }
+        codes.sort_unstable();
+        codes.dedup();
+        for (index, code) in codes.iter().enumerate() {
+            let lead = if index == 0 {
+                format!("\n{}", terminal.paint(Tone::Strong, "help:"))
+            } else {
+                "     ".to_owned()
+            };
+            out.push_str(&format!("{lead} kubectl cwii explain {code}\n"));
         }
         out
     }

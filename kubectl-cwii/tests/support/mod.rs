@@ -1,6 +1,10 @@
 //! A double of the API server over loopback, plain or TLS: serves objects, refuses, delays, and records who asked what.
 #![allow(dead_code, reason = "each test file uses its part")]
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "tests are where environment and clock come from"
+)]
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -27,9 +31,9 @@ use tokio::{net::TcpListener, sync::oneshot};
 use tokio_rustls::TlsAcceptor;
 
 /// The double. Ends when it is dropped.
-pub struct Api {
-    pub url: String,
-    pub pki: Option<Pki>,
+pub(crate) struct Api {
+    pub(crate) url: String,
+    pub(crate) pki: Option<Pki>,
     state: Arc<Mutex<State>>,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<thread::JoinHandle<()>>,
@@ -37,19 +41,19 @@ pub struct Api {
 
 /// One request as it came.
 #[derive(Clone, Debug)]
-pub struct Seen {
-    pub method: Method,
-    pub path: String,
-    pub query: String,
-    pub headers: HeaderMap,
-    pub body: Value,
+pub(crate) struct Seen {
+    pub(crate) method: Method,
+    pub(crate) path: String,
+    pub(crate) query: String,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Value,
     /// Common name of the client's certificate; empty without one.
-    pub client: String,
+    pub(crate) client: String,
 }
 
 /// Authorities and certificates of a double that speaks TLS.
-pub struct Pki {
-    pub ca: String,
+pub(crate) struct Pki {
+    pub(crate) ca: String,
     issuer: Issuer<'static, KeyPair>,
 }
 
@@ -65,8 +69,10 @@ struct State {
     clock_offset: i64,
     token: String,
     created: u64,
-    on_create: Option<Box<dyn Fn(&mut Value) + Send>>,
+    on_create: Option<Change>,
 }
+
+type Change = Box<dyn Fn(&mut Value) + Send>;
 
 struct Stored {
     object: Value,
@@ -76,17 +82,17 @@ struct Stored {
 
 impl Api {
     /// Over plain HTTP.
-    pub fn start() -> Self {
+    pub(crate) fn start() -> Self {
         Self::serve(None)
     }
 
     /// Over TLS, with certificates of its own; clients may have one of the same authority.
-    pub fn start_tls() -> Self {
+    pub(crate) fn start_tls() -> Self {
         Self::serve(Some(Pki::new()))
     }
 
     /// Over TLS with a server certificate for another name.
-    pub fn start_tls_for(name: &str) -> Self {
+    pub(crate) fn start_tls_for(name: &str) -> Self {
         let pki = Pki::new();
         Self::serve_with(Some(pki), name)
     }
@@ -134,13 +140,13 @@ impl Api {
     }
 
     /// Stores an object where its kind belongs.
-    pub fn put(&self, object: Value) -> &Self {
+    pub(crate) fn put(&self, object: Value) -> &Self {
         self.state.lock().unwrap().put(object);
         self
     }
 
     /// Stores every object of a YAML or JSON text.
-    pub fn put_yaml(&self, text: &str) -> &Self {
+    pub(crate) fn put_yaml(&self, text: &str) -> &Self {
         for object in serde_saphyr::from_multiple::<Value>(text).unwrap() {
             if !object.is_null() {
                 self.put(object);
@@ -149,14 +155,14 @@ impl Api {
         self
     }
 
-    pub fn remove(&self, collection: &str, namespace: &str, name: &str) {
+    pub(crate) fn remove(&self, collection: &str, namespace: &str, name: &str) {
         let mut state = self.state.lock().unwrap();
         let objects = state.objects.get_mut(collection).unwrap();
         objects.remove(&(namespace.into(), name.into())).unwrap();
     }
 
     /// Answers a path with a text.
-    pub fn answer(&self, path: &str, status: u16, text: &str) -> &Self {
+    pub(crate) fn answer(&self, path: &str, status: u16, text: &str) -> &Self {
         let mut state = self.state.lock().unwrap();
         state.raw.insert(path.into(), (status, text.into()));
         drop(state);
@@ -164,7 +170,7 @@ impl Api {
     }
 
     /// Refuses with 403 as RBAC does: `deny("get", "pods")`, `deny("create", "serviceaccounts/token")`.
-    pub fn deny(&self, verb: &str, resource: &str) -> &Self {
+    pub(crate) fn deny(&self, verb: &str, resource: &str) -> &Self {
         let mut state = self.state.lock().unwrap();
         state.denied.insert(format!("{verb} {resource}"));
         drop(state);
@@ -172,36 +178,36 @@ impl Api {
     }
 
     /// Waits before each answer.
-    pub fn delay(&self, delay: Duration) -> &Self {
+    pub(crate) fn delay(&self, delay: Duration) -> &Self {
         self.state.lock().unwrap().delay = delay;
         self
     }
 
     /// Says a time that is so many seconds off.
-    pub fn clock_offset(&self, seconds: i64) -> &Self {
+    pub(crate) fn clock_offset(&self, seconds: i64) -> &Self {
         self.state.lock().unwrap().clock_offset = seconds;
         self
     }
 
     /// Answers every TokenRequest with this token.
-    pub fn token(&self, token: &str) -> &Self {
+    pub(crate) fn token(&self, token: &str) -> &Self {
         self.state.lock().unwrap().token = token.into();
         self
     }
 
     /// Changes what is created before it is stored.
-    pub fn on_create(&self, change: impl Fn(&mut Value) + Send + 'static) -> &Self {
+    pub(crate) fn on_create(&self, change: impl Fn(&mut Value) + Send + 'static) -> &Self {
         self.state.lock().unwrap().on_create = Some(Box::new(change));
         self
     }
 
     /// Requests so far.
-    pub fn seen(&self) -> Vec<Seen> {
+    pub(crate) fn seen(&self) -> Vec<Seen> {
         self.state.lock().unwrap().seen.clone()
     }
 
     /// Requests so far, as `GET /api/v1/…?…`.
-    pub fn lines(&self) -> Vec<String> {
+    pub(crate) fn lines(&self) -> Vec<String> {
         let line = |seen: &Seen| {
             let query = if seen.query.is_empty() { "" } else { "?" };
             format!("{} {}{query}{}", seen.method, seen.path, seen.query)
@@ -209,19 +215,19 @@ impl Api {
         self.seen().iter().map(line).collect()
     }
 
-    pub fn forget(&self) {
+    pub(crate) fn forget(&self) {
         self.state.lock().unwrap().seen.clear();
     }
 
     /// Names of the objects of a collection.
-    pub fn names(&self, collection: &str) -> Vec<String> {
+    pub(crate) fn names(&self, collection: &str) -> Vec<String> {
         let state = self.state.lock().unwrap();
         let objects = state.objects.get(collection).into_iter().flatten();
         objects.map(|((_, name), _)| name.clone()).collect()
     }
 
     /// A kubeconfig for the double: context `test`, user `tester` with what is given.
-    pub fn kubeconfig(&self, directory: &Path, user: &Value) -> PathBuf {
+    pub(crate) fn kubeconfig(&self, directory: &Path, user: &Value) -> PathBuf {
         let mut cluster = json!({ "server": self.url });
         if let Some(pki) = &self.pki {
             let path = directory.join("ca.crt");
@@ -234,10 +240,10 @@ impl Api {
             "current-context": "test",
             "clusters": [{ "name": "double", "cluster": cluster }],
             "users": [{ "name": "tester", "user": user }],
-            "contexts": [{
-                "name": "test",
-                "context": { "cluster": "double", "user": "tester", "namespace": "shop" },
-            }],
+            "contexts": [
+                { "name": "test", "context": { "cluster": "double", "user": "tester", "namespace": "shop" } },
+                { "name": "dangling", "context": { "cluster": "double", "user": "testr" } },
+            ],
         });
         let path = directory.join("config");
         // JSON is YAML.
@@ -257,8 +263,79 @@ impl Drop for Api {
     }
 }
 
+/// A proxy that makes tunnels, as HTTP CONNECT asks for. Ends when it is dropped.
+pub(crate) struct Proxy {
+    pub(crate) address: SocketAddr,
+    /// The heads of what it was asked.
+    heads: Arc<Mutex<Vec<String>>>,
+    stopped: Arc<std::sync::atomic::AtomicBool>,
+    thread: Option<thread::JoinHandle<()>>,
+}
+
+impl Proxy {
+    pub(crate) fn start() -> Self {
+        use std::sync::atomic::Ordering;
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let heads = Arc::new(Mutex::new(Vec::new()));
+        let stopped = Arc::new(std::sync::atomic::AtomicBool::new(false));
+        let (seen, ended) = (Arc::clone(&heads), Arc::clone(&stopped));
+        let thread = thread::spawn(move || {
+            for client in listener.incoming() {
+                if ended.load(Ordering::SeqCst) {
+                    return;
+                }
+                let seen = Arc::clone(&seen);
+                thread::spawn(move || tunnel(client.unwrap(), &seen));
+            }
+        });
+        Self {
+            address,
+            heads,
+            stopped,
+            thread: Some(thread),
+        }
+    }
+
+    pub(crate) fn heads(&self) -> Vec<String> {
+        self.heads.lock().unwrap().clone()
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.stopped
+            .store(true, std::sync::atomic::Ordering::SeqCst);
+        let _ = std::net::TcpStream::connect(self.address);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn tunnel(mut client: std::net::TcpStream, seen: &Mutex<Vec<String>>) {
+    use std::io::{Read as _, Write as _};
+    let mut head = Vec::new();
+    let mut byte = [0];
+    while !head.ends_with(b"\r\n\r\n") && client.read_exact(&mut byte).is_ok() {
+        head.push(byte[0]);
+    }
+    let head = String::from_utf8(head).unwrap();
+    let target = head.split(' ').nth(1).unwrap().to_owned();
+    seen.lock().unwrap().push(head);
+    let mut server = std::net::TcpStream::connect(target).unwrap();
+    client.write_all(b"HTTP/1.1 200 OK\r\n\r\n").unwrap();
+    let (mut from, mut to) = (client.try_clone().unwrap(), server.try_clone().unwrap());
+    thread::spawn(move || {
+        let _ = std::io::copy(&mut from, &mut to);
+        let _ = to.shutdown(std::net::Shutdown::Write);
+    });
+    let _ = std::io::copy(&mut server, &mut client);
+    let _ = client.shutdown(std::net::Shutdown::Both);
+}
+
 impl Pki {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.distinguished_name.push(DnType::CommonName, "double");
@@ -271,7 +348,7 @@ impl Pki {
     }
 
     /// Certificate and key in PEM, for a server name or a client's common name.
-    pub fn certificate(&self, name: &str, end: SystemTime) -> (String, String) {
+    pub(crate) fn certificate(&self, name: &str, end: SystemTime) -> (String, String) {
         let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
         params.distinguished_name.push(DnType::CommonName, name);
         params.not_before = (end - Duration::from_secs(86_400)).into();
@@ -664,7 +741,7 @@ fn plural(kind: &str) -> String {
 }
 
 /// The command, with an environment of its own.
-pub fn kubectl_cwii(arguments: &[&str]) -> Command {
+pub(crate) fn kubectl_cwii(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_kubectl-cwii"));
     command
         .args(arguments)
@@ -678,7 +755,7 @@ pub fn kubectl_cwii(arguments: &[&str]) -> Command {
 }
 
 /// Exit code, standard output and standard error.
-pub fn finish(command: &mut Command) -> (Option<i32>, String, String) {
+pub(crate) fn finish(command: &mut Command) -> (Option<i32>, String, String) {
     let Output {
         status,
         stdout,

@@ -100,7 +100,7 @@ pub(super) const ENTRIES: &[Entry] = &[
     ),
     error(
         "POD20",
-        "token-lifetime-out-of-range",
+        "requested-lifetime-out-of-range",
         "the token lifetime that is asked for is not allowed",
     ),
     error(

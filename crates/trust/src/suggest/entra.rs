@@ -56,12 +56,22 @@ pub fn federated(subject: &Subject, trust: &FederatedTrust<'_>, known: &Document
             None => CredentialOwner::ManagedIdentity {
                 name: client
                     .and_then(|client| client.display_name.as_deref())
-                    .unwrap_or("IDENTITY"),
-                resource_group: "RESOURCE-GROUP",
+                    .unwrap_or(UNNAMED_IDENTITY),
+                resource_group: UNNAMED_GROUP,
             },
         },
         (None, _) => CredentialOwner::Application,
     };
+    let mut suggestion = Suggestion::default();
+    if let CredentialOwner::ManagedIdentity {
+        resource_group: UNNAMED_GROUP,
+        ..
+    } = owner
+    {
+        suggestion.notes.push(format!(
+            "the managed identity's resource group is not in the documents and stands as `{UNNAMED_GROUP}`"
+        ));
+    }
     let subject_text = subject.to_string();
     let issuer = trust.issuer.as_str();
     let audience = trust.audience;
@@ -81,7 +91,6 @@ pub fn federated(subject: &Subject, trust: &FederatedTrust<'_>, known: &Document
         "audiences": [audience],
     });
 
-    let mut suggestion = Suggestion::default();
     suggestion.documents.push(SuggestedDocument {
         file: format!("federated-credentials-{client_id}.json"),
         title: format!("federated identity credentials of {client_id}"),
@@ -170,6 +179,9 @@ pub fn federated(subject: &Subject, trust: &FederatedTrust<'_>, known: &Document
     );
     suggestion
 }
+
+const UNNAMED_IDENTITY: &str = "IDENTITY";
+const UNNAMED_GROUP: &str = "RESOURCE-GROUP";
 
 /// Name and resource group in a resource id of Resource Manager, whose fixed parts have no case.
 fn name_and_group(id: &str) -> Option<(&str, &str)> {

@@ -1,13 +1,15 @@
 //! What holds for every document, however odd.
 
+use cwii_contract::Provider;
 use cwii_token::Token;
 use cwii_trust::{
-    JwksFact,
+    JwksFact, Library,
     aws::{
         self,
         policy::{self, Caller, Context, Policy},
     },
     entra, google,
+    judge::{Question, judge},
 };
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
@@ -129,6 +131,33 @@ fn outcome(statements: Vec<Value>) -> Result<(), aws::Reason> {
 }
 
 proptest! {
+    #[test]
+    fn no_bytes_make_the_library_panic_and_what_it_holds_can_be_stored_and_asked(
+        documents in prop::collection::vec((json_value(), "[a-z@._/-]{0,12}(published|claims.json)?"), 1..4), text in ".{0,60}",
+    ) {
+        let mut library = Library::default();
+        let _ = library.parse("text.json", text.as_bytes());
+        for (document, file) in &documents {
+            let _ = library.add(file, document);
+            let _ = library.parse(file, document.to_string().as_bytes());
+        }
+        if let Ok(data) = library.to_config_map_data() {
+            let (back, results) = Library::from_config_map_data(data.iter().map(|(k, v)| (k.as_str(), v.as_str())));
+            prop_assert_eq!(results.len(), data.len());
+            prop_assert_eq!(back.files().count(), library.files().count());
+        }
+        let token = KEYS.token(&claims("sts.amazonaws.com"));
+        let role = ROLE.parse().unwrap();
+        let _ = (library.claims("shop", "checkout"), library.has_aws_role(&role), library.has_entra_credentials("x"));
+        for provider in [None, Some(Provider::Aws), Some(Provider::Az), Some(Provider::Gcp)] {
+            let mut question = Question::new(Ok(&token), JwksFact::NotCollected, now());
+            question.provider = provider;
+            let _ = judge(&library, &question);
+            question.role_arn = Some(&role);
+            let _ = judge(&library, &question);
+        }
+    }
+
     #[test]
     fn no_document_makes_a_reader_or_an_evaluator_panic(document in json_value(), text in ".{0,40}") {
         let token = KEYS.token(&claims("sts.amazonaws.com"));

@@ -34,7 +34,7 @@
 //! - AWS, "Configure Pods to use a Kubernetes service account":
 //!   <https://docs.aws.amazon.com/eks/latest/userguide/pod-configuration.html>
 
-use serde_json::Value;
+use cwii_contract::Provider;
 
 use super::{is_helper, is_of_template, needs_webhook, shows, skipped, variables};
 use crate::{
@@ -61,7 +61,7 @@ pub(super) const RULE: Rule = Rule::new(
 )
 .blocked_by(&[
     "POD01", "POD02", "POD03", "POD04", "POD05", "POD06", "POD07", "POD08", "POD11", "POD14", "POD15",
-    "POD19", "CWII01", "CWII06", "CWII07", "HOOK01", "HOOK02", "HOOK03", "HOOK05", "HOOK06", "HOOK07",
+    "POD19", "EPI05", "CWII01", "CWII06", "CWII07", "HOOK01", "HOOK02", "HOOK03", "HOOK05", "HOOK06", "HOOK07",
     "HOOK08", "HOOK12", "AKS01",
 ]);
 
@@ -132,6 +132,17 @@ fn missing(
     if is_manual && !container.has_variable(file) {
         return None;
     }
+    // One that has some of Azure's variables and lacks others is AZ09's.
+    if mechanism.provider == Provider::Az
+        && !container.has_variable(file)
+        && wanted.iter().any(|name| container.has_variable(name))
+    {
+        return None;
+    }
+    let wanted = match mechanism.provider {
+        Provider::Az => &wanted[..1],
+        _ => wanted,
+    };
     let lacking = wanted.iter().find(|name| !container.has_variable(name));
     if let Some(lacking) = lacking {
         return Some(restarted(
@@ -150,22 +161,18 @@ fn missing(
     if path.is_empty() || !path.starts_with('/') {
         return None;
     }
-    let (message, fix) = match where_it_lies(pod, container, path) {
-        Lies::InAVolume => return None,
-        Lies::InNoMount => (
-            format!("`{file}` of container `{name}` is `{path}`, and no volume is mounted there"),
-            "mount the volume with the file at that directory",
-        ),
-        Lies::BesideTheToken(other) => (
-            format!("`{file}` of container `{name}` is `{path}`; the volume mounted there has `{other}`"),
-            "let the variable name the file that the volume has",
-        ),
-    };
-    let finding = Finding::new("POD10", message)
+    // What lies in the volume under that name is TOK10's.
+    if is_mounted(container, path) {
+        return None;
+    }
+    let finding = Finding::new(
+        "POD10",
+        format!("`{file}` of container `{name}` is `{path}`, and no volume is mounted there"),
+    )
         .of(mechanism.provider)
         .at(variable_subject(pod, container, file))
         .evidence("mounts", mounts(container))
-        .fix(fix);
+        .fix("mount the volume with the file at that directory");
     Some(if is_manual {
         finding
     } else {
@@ -173,53 +180,15 @@ fn missing(
     })
 }
 
-enum Lies {
-    /// In a volume that has the file, or that nobody can look into.
-    InAVolume,
-    /// In a projected volume that has another file.
-    BesideTheToken(String),
-    InNoMount,
-}
-
-fn where_it_lies(pod: &Object, container: &Container<'_>, path: &str) -> Lies {
-    let text = |value: &Value, member: &str| value.get(member).and_then(Value::as_str).map(str::to_owned);
-    // The longest mount path is the one that holds the file.
-    let mount = container
+/// Whether a path lies inside a mount of the container.
+fn is_mounted(container: &Container<'_>, path: &str) -> bool {
+    container
         .elements("volumeMounts")
-        .filter_map(|mount| {
-            let at = text(mount, "mountPath")?;
-            let at = at.trim_end_matches('/').to_owned();
-            let rest = path.strip_prefix(&at)?;
-            (rest.is_empty() || rest.starts_with('/')).then_some((at, mount, rest.trim_start_matches('/')))
+        .filter_map(|mount| mount.get("mountPath")?.as_str())
+        .any(|at| {
+            path.strip_prefix(at.trim_end_matches('/'))
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
         })
-        .max_by_key(|(at, _, _)| at.len());
-    let Some((at, mount, rest)) = mount else {
-        return Lies::InNoMount;
-    };
-    if at.is_empty() || mount.get("subPath").is_some() || mount.get("subPathExpr").is_some() {
-        return Lies::InAVolume;
-    }
-    let volume = text(mount, "name").unwrap_or_default();
-    let sources = pod
-        .list("/spec/volumes")
-        .find(|found| text(found, "name").as_deref() == Some(&volume))
-        .and_then(|found| found.pointer("/projected/sources"))
-        .and_then(Value::as_array);
-    let Some(sources) = sources else {
-        return Lies::InAVolume;
-    };
-    let tokens: Vec<String> = sources
-        .iter()
-        .filter_map(|source| text(source.get("serviceAccountToken")?, "path"))
-        .collect();
-    // Other sources may hold anything.
-    if tokens.len() < sources.len() || tokens.iter().any(|token| token == rest) {
-        return Lies::InAVolume;
-    }
-    match tokens.first() {
-        Some(token) => Lies::BesideTheToken(format!("{at}/{token}")),
-        None => Lies::InAVolume,
-    }
 }
 
 fn mounts(container: &Container<'_>) -> String {
@@ -277,23 +246,6 @@ mod tests {
             fixture.messages("POD10"),
             ["`AWS_WEB_IDENTITY_TOKEN_FILE` of container `app` is \
               `/var/run/secrets/eks.amazonaws.com/serviceaccount/token`, and no volume is mounted there"]
-        );
-    }
-
-    #[test]
-    fn a_path_beside_the_token_is_named_with_the_right_one() {
-        let fixture = Fixture::plain().pod(|pod| {
-            pod["spec"]["volumes"] = json!([{"name": "t", "projected": {"sources": [{"serviceAccountToken":
-                {"audience": "sts.amazonaws.com", "path": "token"}}]}}]);
-            pod["spec"]["containers"][0]["env"] = json!([
-                {"name": "AWS_ROLE_ARN", "value": "arn:aws:iam::111122223333:role/checkout"},
-                {"name": "AWS_WEB_IDENTITY_TOKEN_FILE", "value": "/tokens/aws-token"}]);
-            pod["spec"]["containers"][0]["volumeMounts"] = json!([{"name": "t", "mountPath": "/tokens/"}]);
-        });
-        assert_eq!(
-            fixture.messages("POD10"),
-            ["`AWS_WEB_IDENTITY_TOKEN_FILE` of container `app` is `/tokens/aws-token`; the volume mounted there has \
-              `/tokens/token`"]
         );
     }
 
