@@ -41,7 +41,7 @@ use crate::{
     rules::federation::{annotate, with_commands, workload},
 };
 
-pub(super) const RULE: Rule = Rule::new("AZ02", crate::doctor::MECHANISMS, check);
+pub(super) const RULE: Rule = Rule::new("AZ02", crate::doctor::MECHANISMS, check).blocked_by(&["POD08", "CWII06"]);
 
 fn check(case: &Case<'_>) -> Result<Outcome, Gap> {
     each(case, |mechanism| {
