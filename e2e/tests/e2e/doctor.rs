@@ -175,7 +175,13 @@ impl Shop {
         fs::write(&file, self.export().await.to_string()).unwrap();
         let mut local = live.clone();
         let discovery = self.discovery();
-        local.extend(["--local", "-f", file.to_str().unwrap(), "--trust", &discovery]);
+        local.extend([
+            "--local",
+            "-f",
+            file.to_str().unwrap(),
+            "--trust",
+            &discovery,
+        ]);
         let kubeconfig = self.plane.kubeconfig();
         (
             doctor(self.plane, &kubeconfig, &live).await,
@@ -269,7 +275,11 @@ async fn a_workload_in_the_cluster_gets_the_report_that_its_manifests_get() {
         .edit(&shop.case, Document::AwsRole, |role| {
             let condition =
                 &mut role["Role"]["AssumeRolePolicyDocument"]["Statement"][0]["Condition"];
-            for value in condition["StringEquals"].as_object_mut().unwrap().values_mut() {
+            for value in condition["StringEquals"]
+                .as_object_mut()
+                .unwrap()
+                .values_mut()
+            {
                 if value.as_str().unwrap().starts_with("system:") {
                     *value = "system:serviceaccount:elsewhere:reports".into();
                 }

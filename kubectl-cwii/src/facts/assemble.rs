@@ -402,10 +402,7 @@ fn read_settings(deployment: &Object) -> Fact<Settings> {
         .list("/spec/template/spec/containers")
         .max_by_key(|container| is_webhook(container))
     else {
-        return Fact::Invalid(format!(
-            "deployment {} has no container",
-            deployment.name()
-        ));
+        return Fact::Invalid(format!("deployment {} has no container", deployment.name()));
     };
     match deployed(container, env!("CARGO_PKG_VERSION")) {
         Ok(deployed) => Fact::Known(deployed.settings),

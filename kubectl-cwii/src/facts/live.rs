@@ -24,8 +24,8 @@ use serde_json::Value;
 
 use super::{
     assemble::{
-        Surroundings, assemble, is_identity_webhook, secrets_of, selector_of, service_of, usual_secret,
-        webhooks_of,
+        Surroundings, assemble, is_identity_webhook, secrets_of, selector_of, service_of,
+        usual_secret, webhooks_of,
     },
     manifest::forget_secrets,
     rbac,
@@ -244,7 +244,11 @@ impl<'c> Source<'c> {
             // Its selector is not known yet.
             reads.push(list("Pod", ""));
             reads.push(list("Deployment", ""));
-            reads.push(Read::Object(Key::new("Secret", namespace, &usual_secret(name))));
+            reads.push(Read::Object(Key::new(
+                "Secret",
+                namespace,
+                &usual_secret(name),
+            )));
         }
         reads
     }
@@ -427,9 +431,16 @@ fn copy_of(pod: &Object) -> Value {
     };
     if let Some(metadata) = copy.get_mut("metadata").and_then(Value::as_object_mut) {
         let prefix: String = pod.name().chars().take(200).collect();
-        metadata.retain(|member, _| matches!(member.as_str(), "namespace" | "labels" | "annotations"));
-        metadata.insert("generateName".into(), format!("{}-", prefix.trim_end_matches(['-', '.'])).into());
-        if let Some(annotations) = metadata.get_mut("annotations").and_then(Value::as_object_mut) {
+        metadata
+            .retain(|member, _| matches!(member.as_str(), "namespace" | "labels" | "annotations"));
+        metadata.insert(
+            "generateName".into(),
+            format!("{}-", prefix.trim_end_matches(['-', '.'])).into(),
+        );
+        if let Some(annotations) = metadata
+            .get_mut("annotations")
+            .and_then(Value::as_object_mut)
+        {
             for output in ["cwii.dev/injected", "cwii.dev/webhook-version"] {
                 annotations.remove(output);
             }
@@ -441,7 +452,12 @@ fn copy_of(pod: &Object) -> Value {
     let Some(spec) = copy.get_mut("spec").and_then(Value::as_object_mut) else {
         return copy;
     };
-    for member in ["nodeName", "ephemeralContainers", "priority", "preemptionPolicy"] {
+    for member in [
+        "nodeName",
+        "ephemeralContainers",
+        "priority",
+        "preemptionPolicy",
+    ] {
         spec.remove(member);
     }
     if let Some(Value::Array(list)) = spec.get_mut("volumes") {
@@ -561,15 +577,19 @@ fn take(read: &Read, answer: Answer, store: &mut Store, surroundings: &mut Surro
             });
         }
         (Read::Discovery, Answer::Bytes(fact)) => {
-            surroundings.discovery =
-                parsed(fact, |bytes| Discovery::parse(bytes).map_err(|e| e.to_string()));
+            surroundings.discovery = parsed(fact, |bytes| {
+                Discovery::parse(bytes).map_err(|e| e.to_string())
+            });
         }
         (Read::Jwks, Answer::Bytes(fact)) => {
             surroundings.jwks = parsed(fact, |bytes| Jwks::parse(bytes).map_err(|e| e.to_string()));
         }
         (Read::Metrics, Answer::Bytes(fact)) => {
             surroundings.metrics =
-                parsed(fact, |bytes| Ok(String::from_utf8_lossy(bytes).into_owned()));
+                parsed(
+                    fact,
+                    |bytes| Ok(String::from_utf8_lossy(bytes).into_owned()),
+                );
         }
         _ => {}
     }
