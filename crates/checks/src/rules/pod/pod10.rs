@@ -62,7 +62,7 @@ pub(super) const RULE: Rule = Rule::new(
 .blocked_by(&[
     "AKS01", "AKS02", "POD01", "POD02", "POD03", "POD04", "POD05", "POD06", "POD07", "POD08", "POD11", "POD14", "POD15",
     "POD19", "EPI05", "CWII01", "CWII06", "CWII07", "HOOK01", "HOOK02", "HOOK03", "HOOK05", "HOOK06", "HOOK07",
-    "HOOK08", "HOOK12",
+    "HOOK08", "HOOK12", "AKS01",
 ]);
 
 fn check(case: &Case<'_>) -> Result<Outcome, Gap> {
