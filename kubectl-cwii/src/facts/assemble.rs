@@ -444,8 +444,7 @@ fn events(store: &Store, namespace: &str, facts: &Facts) -> Fact<Vec<Object>> {
         };
         is_pod
             || facts.owners.iter().any(|owner| {
-                owner.kind == kind && owner.name == name
-                    || facts.from_template && is_made_by(owner)
+                owner.kind == kind && owner.name == name || facts.from_template && is_made_by(owner)
             })
     };
     Fact::Known(all.into_iter().filter(is_about).collect())
