@@ -79,9 +79,9 @@ impl Public {
     }
 
     fn text(&self, text: &str) -> String {
-        self.0
-            .iter()
-            .fold(text.to_owned(), |text, (host, public)| text.replace(host, public))
+        self.0.iter().fold(text.to_owned(), |text, (host, public)| {
+            text.replace(host, public)
+        })
     }
 }
 
@@ -150,7 +150,8 @@ fn objects(
 
 /// Whether AWS's own webhook injects: it takes any text for a role, and cwii would deny the pod.
 fn is_native(workload: &Workload) -> bool {
-    workload.mechanism == Mechanism::AwsWebIdentity && variable(workload, "AWS_ROLE_ARN").contains("${")
+    workload.mechanism == Mechanism::AwsWebIdentity
+        && variable(workload, "AWS_ROLE_ARN").contains("${")
 }
 
 fn variable<'w>(workload: &'w Workload, name: &str) -> &'w str {
@@ -280,16 +281,25 @@ fn add(pod: &mut Value, variables: &Value, volume: &str, path: &str, token: &Val
 fn status(pod: &Value, verification: &Verification, since: &str) -> Value {
     let ended = |container: &Value| {
         let name = container["name"].as_str().unwrap_or_default();
-        let mut terminated = json!({"exitCode": 0, "reason": "Completed", "startedAt": since, "finishedAt": since});
+        let mut terminated =
+            json!({"exitCode": 0, "reason": "Completed", "startedAt": since, "finishedAt": since});
         if name.ends_with("-verify") {
             let exit = verification.diagnosis.exit;
             terminated["exitCode"] = exit.code().into();
-            terminated["reason"] = if exit.code() == 0 { "Completed" } else { "Error" }.into();
+            terminated["reason"] = if exit.code() == 0 {
+                "Completed"
+            } else {
+                "Error"
+            }
+            .into();
             terminated["message"] = verification.termination_message().into();
         }
         json!({"name": name, "ready": true, "restartCount": 0, "state": {"terminated": terminated}})
     };
-    let inits = pod["spec"]["initContainers"].as_array().into_iter().flatten();
+    let inits = pod["spec"]["initContainers"]
+        .as_array()
+        .into_iter()
+        .flatten();
     let mut status = json!({
         "phase": "Running", "startTime": since,
         "containerStatuses": [{"name": "app", "ready": true, "restartCount": 0, "state": {"running": {"startedAt": since}}}],
@@ -312,19 +322,38 @@ fn trust_documents(
     for (document, name) in [
         (Document::Discovery, "discovery.json".to_owned()),
         (Document::Jwks, "published-jwks.json".to_owned()),
-        (Document::AwsRole, format!("role-{}.json", names.get("ROLE_NAME"))),
+        (
+            Document::AwsRole,
+            format!("role-{}.json", names.get("ROLE_NAME")),
+        ),
         (Document::AwsOidcProvider, "oidc-provider.json".to_owned()),
-        (Document::AwsPodIdentityAssociation, "pod-identity-association.json".to_owned()),
+        (
+            Document::AwsPodIdentityAssociation,
+            "pod-identity-association.json".to_owned(),
+        ),
         (Document::GoogleWorkloadIdentityPool, "pool.json".to_owned()),
         (Document::GoogleProvider, "provider.json".to_owned()),
-        (Document::GoogleServiceAccountPolicy, format!("policy-{}.json", names.get("GSA"))),
+        (
+            Document::GoogleServiceAccountPolicy,
+            format!("policy-{}.json", names.get("GSA")),
+        ),
         (Document::GoogleServices, "services.json".to_owned()),
-        (Document::EntraApplication, format!("application-{}.json", names.get("CLIENT_ID"))),
-        (Document::EntraFederatedCredentials, format!("federated-credentials-{}.json", names.get("CLIENT_ID"))),
-        (Document::EntraServicePrincipal, format!("service-principal-{}.json", names.get("CLIENT_ID"))),
+        (
+            Document::EntraApplication,
+            format!("application-{}.json", names.get("CLIENT_ID")),
+        ),
+        (
+            Document::EntraFederatedCredentials,
+            format!("federated-credentials-{}.json", names.get("CLIENT_ID")),
+        ),
+        (
+            Document::EntraServicePrincipal,
+            format!("service-principal-{}.json", names.get("CLIENT_ID")),
+        ),
     ] {
         let path = lab.document_file(&scenario.case, document);
-        let is_shared_only = document == Document::GoogleServices && workload.provider != Provider::Gcp;
+        let is_shared_only =
+            document == Document::GoogleServices && workload.provider != Provider::Gcp;
         if let (Ok(text), false) = (fs::read_to_string(&path), is_shared_only) {
             let value = serde_json::from_str(&text)
                 .with_context(|| format!("{} is not JSON", path.display()))?;
@@ -343,10 +372,16 @@ fn trust_documents(
                 .filter(|arn| arn.contains(&format!("::{}:", scenario.case.account)))
                 .map(|arn| json!({ "Arn": arn }))
                 .collect();
-            found.push(("oidc-providers.json".to_owned(), json!({"OpenIDConnectProviderList": in_account})));
+            found.push((
+                "oidc-providers.json".to_owned(),
+                json!({"OpenIDConnectProviderList": in_account}),
+            ));
         }
         Mechanism::AwsPodIdentity if !has("pod-identity-association.json", &found) => {
-            found.push(("pod-identity-associations.json".to_owned(), json!({"associations": []})));
+            found.push((
+                "pod-identity-associations.json".to_owned(),
+                json!({"associations": []}),
+            ));
         }
         Mechanism::GkeMetadata => {
             let project = names.get("PROJECT");

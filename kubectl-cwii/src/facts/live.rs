@@ -579,7 +579,9 @@ async fn ask(cluster: &Cluster, read: &Read, sweeps: bool) -> Answer {
             }
             let mut kept = Kept::default();
             let pages = cluster
-                .each(resource, options, |raw: Box<RawValue>| kept.take(resource, &raw))
+                .each(resource, options, |raw: Box<RawValue>| {
+                    kept.take(resource, &raw)
+                })
                 .await;
             let found = fact(pages.map(|_| kept.objects));
             if query.kind == "Pod" {
@@ -718,7 +720,12 @@ fn trimmed(mut value: Value) -> Value {
         status.retain(|member, _| {
             matches!(
                 member.as_str(),
-                "phase" | "reason" | "message" | "startTime" | "containerStatuses" | "initContainerStatuses"
+                "phase"
+                    | "reason"
+                    | "message"
+                    | "startTime"
+                    | "containerStatuses"
+                    | "initContainerStatuses"
             )
         });
     }
