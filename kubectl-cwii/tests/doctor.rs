@@ -1,5 +1,9 @@
 //! The doctor on a double of the API server that counts.
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "tests are where environment and clock come from"
+)]
 #![allow(clippy::print_stdout, reason = "a benchmark prints its figures")]
 
 mod support;

@@ -475,12 +475,13 @@ fn others(store: &Store, namespace: &str, facts: &Facts) -> Vec<Object> {
         .filter(|object| object.namespace() == Some(namespace))
         .filter(|object| {
             let kind = kind_of(object.api_version(), object.kind());
-            !matches!(kind.as_str(), "ServiceAccount" | "Event" | "Namespace")
-                && !(kind == facts.target.kind && object.name() == facts.target.name)
-                && !facts
-                    .owners
-                    .iter()
-                    .any(|owner| owner.kind == kind && owner.name == object.name())
+            let is_it = kind == facts.target.kind && object.name() == facts.target.name;
+            let is_above = facts
+                .owners
+                .iter()
+                .any(|owner| owner.kind == kind && owner.name == object.name());
+            let is_read_otherwise = matches!(kind.as_str(), "ServiceAccount" | "Event");
+            !is_it && !is_above && !is_read_otherwise
         })
         .cloned()
         .collect()

@@ -111,7 +111,7 @@ impl Request<'_> {
     /// # Errors
     ///
     /// What is named does not exist or cannot be looked at.
-    pub(crate) async fn from_cluster(
+    pub(crate) async fn in_cluster(
         &self,
         source: &mut Source<'_>,
         store: &mut Store,
@@ -307,7 +307,7 @@ impl Request<'_> {
         Ok(chosen)
     }
 
-    /// Every call that [`Self::from_cluster`] would make, as far as names are known beforehand.
+    /// Every call that [`Self::in_cluster`] would make, as far as names are known beforehand.
     pub(crate) fn calls(
         &self,
         source: &mut Source<'_>,
