@@ -477,7 +477,15 @@ fn build() -> Result<Vec<(String, PathBuf)>> {
                 "--quiet",
                 "--message-format=json-render-diagnostics",
             ])
-            .args(["-p", "cwii-agent", "-p", "cwii-webhook", "-p", "kubectl-cwii", "--bins"]),
+            .args([
+                "-p",
+                "cwii-agent",
+                "-p",
+                "cwii-webhook",
+                "-p",
+                "kubectl-cwii",
+                "--bins",
+            ]),
     )?;
     let mut built = Vec::new();
     for line in messages.lines() {

@@ -82,7 +82,9 @@ fn every_workload_gets_its_root_cause_and_the_printed_fix_mends_it() {
             Ok(root) => {
                 let group = match root.as_str() {
                     "" => "healthy".to_owned(),
-                    code => code.trim_end_matches(|c: char| c.is_ascii_digit()).to_owned(),
+                    code => code
+                        .trim_end_matches(|c: char| c.is_ascii_digit())
+                        .to_owned(),
                 };
                 let counts = groups.entry(group).or_default();
                 counts.0 += 1;
@@ -110,13 +112,17 @@ fn every_workload_gets_its_root_cause_and_the_printed_fix_mends_it() {
     );
     if only.is_empty() {
         assert!(failures >= 60, "{failures} failures, expected at least 60");
-        assert!(healthy >= 15, "{healthy} healthy workloads, expected at least 15");
+        assert!(
+            healthy >= 15,
+            "{healthy} healthy workloads, expected at least 15"
+        );
     }
 }
 
 /// All that differs from what the case says; gives its root cause.
 fn examine(dir: &Path, problems: &mut Vec<String>) -> Result<String, String> {
-    let text = fs::read_to_string(dir.join("case.toml")).map_err(|error| format!("case.toml: {error}"))?;
+    let text =
+        fs::read_to_string(dir.join("case.toml")).map_err(|error| format!("case.toml: {error}"))?;
     let case: Case = toml::from_str(&text).map_err(|error| format!("case.toml: {error}"))?;
     if case.title.is_empty() {
         problems.push("case.toml: no title".into());
@@ -131,10 +137,21 @@ fn examine(dir: &Path, problems: &mut Vec<String>) -> Result<String, String> {
         .map(String::as_str)
         .chain((!case.root.is_empty()).then_some(case.root.as_str()))
         .collect();
-    let found: BTreeSet<&str> = before.findings.iter().map(|(code, _)| code.as_str()).collect();
-    let first = before.findings.first().map_or("", |(code, _)| code.as_str());
+    let found: BTreeSet<&str> = before
+        .findings
+        .iter()
+        .map(|(code, _)| code.as_str())
+        .collect();
+    let first = before
+        .findings
+        .first()
+        .map_or("", |(code, _)| code.as_str());
     if first != case.root {
-        problems.push(format!("first finding: {}, expected {}", or_none(first), or_none(&case.root)));
+        problems.push(format!(
+            "first finding: {}, expected {}",
+            or_none(first),
+            or_none(&case.root)
+        ));
     }
     for (code, message) in &before.findings {
         if !expected.contains(code.as_str()) {
@@ -171,7 +188,9 @@ fn examine(dir: &Path, problems: &mut Vec<String>) -> Result<String, String> {
                 }
             }
         }
-        other => problems.push(format!("case.toml: `fixed = \"{other}\"`, expected `commands` or `overlay`")),
+        other => problems.push(format!(
+            "case.toml: `fixed = \"{other}\"`, expected `commands` or `overlay`"
+        )),
     }
     let mended = tempfile::tempdir().unwrap();
     world.write(mended.path());
@@ -198,13 +217,25 @@ fn examine(dir: &Path, problems: &mut Vec<String>) -> Result<String, String> {
 }
 
 /// Runs the doctor on a directory.
-fn doctor(dir: &Path, case: &Case, now: Timestamp, problems: &mut Vec<String>) -> Result<Said, String> {
+fn doctor(
+    dir: &Path,
+    case: &Case,
+    now: Timestamp,
+    problems: &mut Vec<String>,
+) -> Result<Said, String> {
     let run = |format: &str| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_kubectl-cwii"));
         command
             .env_remove("KUBECONFIG")
             .args(["doctor", &case.target, "-n", &case.namespace, "--local"])
-            .args(["-f", "manifests.yaml", "--now", &now.to_string(), "-o", format])
+            .args([
+                "-f",
+                "manifests.yaml",
+                "--now",
+                &now.to_string(),
+                "-o",
+                format,
+            ])
             .current_dir(dir);
         if dir.join("trust").exists() {
             command.args(["--trust", "trust"]);
@@ -220,11 +251,17 @@ fn doctor(dir: &Path, case: &Case, now: Timestamp, problems: &mut Vec<String>) -
     let report: Value = serde_json::from_str(&json)
         .map_err(|_| format!("exit {exit} and no JSON: {}", error.trim()))?;
     if report["summary"]["exitCode"] != exit {
-        problems.push(format!("exit {exit}, and the JSON says {}", report["summary"]["exitCode"]));
+        problems.push(format!(
+            "exit {exit}, and the JSON says {}",
+            report["summary"]["exitCode"]
+        ));
     }
     let (human_exit, human, _) = run("human");
     if human.trim().is_empty() || human_exit != exit {
-        problems.push(format!("for people: exit {human_exit}, {} bytes", human.len()));
+        problems.push(format!(
+            "for people: exit {human_exit}, {} bytes",
+            human.len()
+        ));
     }
     if json.contains("eyJ") {
         problems.push("a token in the output".into());

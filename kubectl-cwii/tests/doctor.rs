@@ -160,7 +160,10 @@ fn of_status(report: &Value, status: &str) -> Vec<(String, String)> {
 
 /// What `-v 6` says: rounds and requests.
 fn rounds(stderr: &str) -> (usize, usize) {
-    let line = stderr.lines().find(|line| line.contains("rounds of")).unwrap();
+    let line = stderr
+        .lines()
+        .find(|line| line.contains("rounds of"))
+        .unwrap();
     let numbers: Vec<usize> = line
         .split_whitespace()
         .filter_map(|word| word.parse().ok())
@@ -182,7 +185,10 @@ fn a_pod_costs_two_rounds_and_reads_each_object_once() {
     let before = paths.len();
     paths.dedup();
     assert_eq!(paths.len(), before, "{lines:#?}");
-    assert!(lines.iter().all(|line| line.starts_with("GET ")), "{lines:#?}");
+    assert!(
+        lines.iter().all(|line| line.starts_with("GET ")),
+        "{lines:#?}"
+    );
     assert!(!stdout.contains("c2VjcmV0LWtleQ"), "a key in the output");
     println!("one pod: {rounds} rounds, {requests} requests");
 }
@@ -243,11 +249,17 @@ fn what_does_not_exist_is_a_usage_error() {
     let api = shop();
     let (code, stdout, stderr) = run(&api, &["doctor", "pod", "nope"]);
     assert_eq!(code, Some(2));
-    assert!(stdout.is_empty() && stderr.contains("pod/nope in namespace shop does not exist"), "{stderr}");
+    assert!(
+        stdout.is_empty() && stderr.contains("pod/nope in namespace shop does not exist"),
+        "{stderr}"
+    );
     api.deny("get", "pods");
     let (code, _, stderr) = run(&api, &["doctor", "pod", POD]);
     assert_eq!(code, Some(2));
-    assert!(stderr.contains("not allowed to get pods in namespace shop"), "{stderr}");
+    assert!(
+        stderr.contains("not allowed to get pods in namespace shop"),
+        "{stderr}"
+    );
 }
 
 #[test]
@@ -261,13 +273,20 @@ fn a_dry_run_lists_calls_and_makes_none() {
         "GET /apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations",
         "POST /api/v1/namespaces/shop/pods?dryRun=All",
     ] {
-        assert!(stdout.lines().any(|found| found == line), "{line} in\n{stdout}");
+        assert!(
+            stdout.lines().any(|found| found == line),
+            "{line} in\n{stdout}"
+        );
     }
     // Whatever is then called was listed, or stands for what was.
     let _ = run(&api, &["doctor", "pod", POD]);
     let known: Vec<&str> = stdout.lines().collect();
     for seen in api.seen() {
-        let collection = seen.path.rsplit_once('/').map_or("", |(base, _)| base).to_owned();
+        let collection = seen
+            .path
+            .rsplit_once('/')
+            .map_or("", |(base, _)| base)
+            .to_owned();
         assert!(
             known.iter().any(|line| line.ends_with(&seen.path)
                 || line.contains(&format!("{collection}/{{"))
@@ -284,7 +303,16 @@ fn only_a_probe_creates_anything() {
     api.on_create(|_| {});
     let (code, stdout, stderr) = run(
         &api,
-        &["doctor", "pod", POD, "--probe", "-o", "json", "--request-timeout", "2s"],
+        &[
+            "doctor",
+            "pod",
+            POD,
+            "--probe",
+            "-o",
+            "json",
+            "--request-timeout",
+            "2s",
+        ],
     );
     assert!(code.is_some(), "{stderr}");
     report(&stdout);
@@ -304,7 +332,12 @@ fn only_a_probe_creates_anything() {
             assert!(seen.query.contains("dryRun=All"), "{}", seen.query);
             let copy = &seen.body;
             assert_eq!(copy["metadata"]["generateName"], format!("{POD}-"));
-            for gone in ["/metadata/uid", "/metadata/name", "/spec/nodeName", "/status"] {
+            for gone in [
+                "/metadata/uid",
+                "/metadata/name",
+                "/spec/nodeName",
+                "/status",
+            ] {
                 assert_eq!(copy.pointer(gone), None, "{gone}");
             }
         } else {
@@ -334,7 +367,10 @@ fn manifests_are_laid_over_the_cluster() {
         "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: checkout, namespace: shop}\nspec:\n  selector: {matchLabels: {app: checkout}}\n  template:\n    metadata: {labels: {app: checkout}}\n    spec:\n      serviceAccountName: nobody\n      containers: [{name: app, image: x}]\n",
     )
     .unwrap();
-    let (code, stdout, stderr) = run(&api, &["doctor", "-f", file.to_str().unwrap(), "-o", "json"]);
+    let (code, stdout, stderr) = run(
+        &api,
+        &["doctor", "-f", file.to_str().unwrap(), "-o", "json"],
+    );
     assert_eq!(code, Some(1), "{stderr}");
     let report = report(&stdout);
     assert_eq!(report["target"]["kind"], "Deployment");
@@ -346,7 +382,8 @@ fn manifests_are_laid_over_the_cluster() {
 /// 10,000 pods in 200 namespaces: figures on standard output, counts asserted.
 #[test]
 fn a_sweep_lists_each_kind_in_pages_and_asks_for_no_pod() {
-    let (namespaces, workloads, pods) = (200, 10, 5);
+    let namespaces = std::env::var("CWII_SWEEP_NAMESPACES").map_or(200, |n| n.parse().unwrap());
+    let (workloads, pods) = (10, 5);
     let api = shop();
     for namespace in 0..namespaces {
         let name = format!("team-{namespace:03}");
@@ -387,7 +424,12 @@ fn a_sweep_lists_each_kind_in_pages_and_asks_for_no_pod() {
     let took = begin.elapsed();
     assert!(matches!(code, Some(0 | 1 | 3)), "{code:?} {stderr}");
     let sweep = report(&stdout);
-    assert_eq!(sweep["summary"]["pods"], namespaces * workloads * pods + 2, "{}", sweep["summary"]);
+    assert_eq!(
+        sweep["summary"]["pods"],
+        namespaces * workloads * pods + 2,
+        "{}",
+        sweep["summary"]
+    );
     let mut calls: BTreeMap<String, usize> = BTreeMap::new();
     for seen in api.seen() {
         assert!(
@@ -401,7 +443,10 @@ fn a_sweep_lists_each_kind_in_pages_and_asks_for_no_pod() {
         }
     }
     let (rounds, requests) = rounds(&stderr);
-    println!("sweep of {} pods: {took:?}, {rounds} rounds, {requests} requests", namespaces * workloads * pods);
+    println!(
+        "sweep of {} pods: {took:?}, {rounds} rounds, {requests} requests",
+        namespaces * workloads * pods
+    );
     for (kind, calls) in &calls {
         println!("  {kind}: {calls}");
         // 10,002 pods with the double's own.
@@ -412,7 +457,12 @@ fn a_sweep_lists_each_kind_in_pages_and_asks_for_no_pod() {
 /// What the API server keeps of who wrote which field.
 fn managed() -> Value {
     let fields: BTreeMap<String, Value> = (0..40)
-        .map(|n| (format!("f:some-field-{n}"), json!({"f:name": {}, "f:value": {}})))
+        .map(|n| {
+            (
+                format!("f:some-field-{n}"),
+                json!({"f:name": {}, "f:value": {}}),
+            )
+        })
         .collect();
     json!([{"manager": "kube-controller-manager", "operation": "Update", "time": "2026-11-22T10:00:00Z",
         "fieldsV1": {"f:spec": fields}}])

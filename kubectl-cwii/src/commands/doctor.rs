@@ -123,12 +123,17 @@ struct Examined {
 pub(crate) async fn run(arguments: &Doctor, context: &mut Context) -> anyhow::Result<ExitStatus> {
     let format = context.format(FORMATS)?;
     if arguments.print_rbac {
-        context.terminal.line(rbac::manifest("default", "cwii-system", arguments.probe).trim_end());
+        context
+            .terminal
+            .line(rbac::manifest("default", "cwii-system", arguments.probe).trim_end());
         return Ok(ExitStatus::Success);
     }
     let words = Words::parse(&arguments.target.target, resource::POD, WORKLOADS)?;
     if arguments.target.all_namespaces && matches!(words, Words::Objects(_)) {
-        return Err(Problem::new("objects are named beside --all-namespaces, expected one of both").into());
+        return Err(Problem::new(
+            "objects are named beside --all-namespaces, expected one of both",
+        )
+        .into());
     }
     let selector = arguments
         .target
@@ -171,7 +176,7 @@ pub(crate) async fn run(arguments: &Doctor, context: &mut Context) -> anyhow::Re
         .as_ref()
         .map(|cluster| Source::new(cluster, arguments.probe, has_trust, timeout));
     if arguments.dry_run {
-        if let Some(source) = &source {
+        if let Some(source) = &mut source {
             for call in request.calls(source, &store, surroundings.has_files) {
                 context.terminal.line(&call);
             }
@@ -220,7 +225,12 @@ pub(crate) async fn run(arguments: &Doctor, context: &mut Context) -> anyhow::Re
         kube_context: cluster
             .as_ref()
             .map(|cluster| cluster.access())
-            .and_then(|access| access.context.clone().or_else(|| access.cluster_name.clone())),
+            .and_then(|access| {
+                access
+                    .context
+                    .clone()
+                    .or_else(|| access.cluster_name.clone())
+            }),
         server_version: match &surroundings.version {
             Fact::Known(version) => Some(version.clone()),
             _ => None,
@@ -268,7 +278,12 @@ fn document(
     };
     let ended = |exit_code| stopped.map_or(never(exit_code), ExitStatus::code);
     if let [one] = examined {
-        let report = Report::new(&one.workload.target, &one.examination, &surroundings, policy);
+        let report = Report::new(
+            &one.workload.target,
+            &one.examination,
+            &surroundings,
+            policy,
+        );
         let exit_code = ended(report.summary.exit_code);
         return Told::Report(Box::new(report.ended_with(exit_code)));
     }

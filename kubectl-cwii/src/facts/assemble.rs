@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use cwii_checks::{
-    doctor::{Backend, Facts, Object},
+    doctor::{Backend, Facts, Object, Owner},
     facts::{Fact, Issuer, IssuerSeen, ServerClock},
 };
 use cwii_contract::{Settings, deployed, types::IssuerUrl};
@@ -402,10 +402,7 @@ fn read_settings(deployment: &Object) -> Fact<Settings> {
         .list("/spec/template/spec/containers")
         .max_by_key(|container| is_webhook(container))
     else {
-        return Fact::Invalid(format!(
-            "deployment {} has no container",
-            deployment.name()
-        ));
+        return Fact::Invalid(format!("deployment {} has no container", deployment.name()));
     };
     match deployed(container, env!("CARGO_PKG_VERSION")) {
         Ok(deployed) => Fact::Known(deployed.settings),
@@ -432,11 +429,23 @@ fn events(store: &Store, namespace: &str, facts: &Facts) -> Fact<Vec<Object>> {
             Fact::Known(pod) => kind == "Pod" && name == pod.name(),
             _ => kind == "Pod" && name == facts.target.name,
         };
+        // What makes no pods yet has no pod that names its ReplicaSet or Job.
+        let is_made_by = |owner: &Owner| {
+            let between = match owner.kind.as_str() {
+                "Deployment" => "ReplicaSet",
+                "CronJob" => "Job",
+                _ => return false,
+            };
+            kind == between
+                && name
+                    .strip_prefix(owner.name.as_str())
+                    .and_then(|rest| rest.strip_prefix('-'))
+                    .is_some_and(|rest| !rest.is_empty() && !rest.contains('-'))
+        };
         is_pod
-            || facts
-                .owners
-                .iter()
-                .any(|owner| owner.kind == kind && owner.name == name)
+            || facts.owners.iter().any(|owner| {
+                owner.kind == kind && owner.name == name || facts.from_template && is_made_by(owner)
+            })
     };
     Fact::Known(all.into_iter().filter(is_about).collect())
 }

@@ -69,7 +69,10 @@ impl Request<'_> {
                 Words::All(resource) => workload.is_of(store, resource.kind),
                 _ => true,
             })
-            .filter(|workload| self.selector.is_none_or(|selector| workload.matches(selector)))
+            .filter(|workload| {
+                self.selector
+                    .is_none_or(|selector| workload.matches(selector))
+            })
             .collect()
     }
 
@@ -80,9 +83,8 @@ impl Request<'_> {
         all: &[Workload],
         named: &Named,
     ) -> Result<Vec<Workload>, Problem> {
-        let belongs = |workload: &&Workload| {
-            workload.belongs_to(store, named.resource.kind, &named.name)
-        };
+        let belongs =
+            |workload: &&Workload| workload.belongs_to(store, named.resource.kind, &named.name);
         let (chosen, elsewhere): (Vec<_>, Vec<_>) = all
             .iter()
             .filter(belongs)
@@ -94,10 +96,14 @@ impl Request<'_> {
             "{named} in namespace {} is not among the manifests",
             self.namespace
         ));
-        Err(match elsewhere.first().map(|other| &other.target.namespace) {
-            Some(other) => problem.help(format!("there is one in namespace {other}: add -n {other}")),
-            None => problem,
-        })
+        Err(
+            match elsewhere.first().map(|other| &other.target.namespace) {
+                Some(other) => {
+                    problem.help(format!("there is one in namespace {other}: add -n {other}"))
+                }
+                None => problem,
+            },
+        )
     }
 
     /// The workloads meant, of a cluster with manifests laid over it, and everything around them.
@@ -112,9 +118,7 @@ impl Request<'_> {
         surroundings: &mut Surroundings,
     ) -> Result<Vec<Workload>, Problem> {
         let chosen = match self.words {
-            Words::Objects(named) => {
-                self.objects(named, source, store, surroundings).await?
-            }
+            Words::Objects(named) => self.objects(named, source, store, surroundings).await?,
             _ if surroundings.has_files => self.manifests(source, store, surroundings).await?,
             _ => self.sweep(source, store, surroundings).await?,
         };
@@ -304,7 +308,12 @@ impl Request<'_> {
     }
 
     /// Every call that [`Self::from_cluster`] would make, as far as names are known beforehand.
-    pub(crate) fn calls(&self, source: &Source<'_>, store: &Store, has_files: bool) -> Vec<String> {
+    pub(crate) fn calls(
+        &self,
+        source: &mut Source<'_>,
+        store: &Store,
+        has_files: bool,
+    ) -> Vec<String> {
         let mut calls = BTreeSet::new();
         let (mut later, mut namespaces) = (Vec::new(), BTreeSet::new());
         match self.words {
@@ -313,18 +322,30 @@ impl Request<'_> {
                     let key = Key::new(named.resource.kind, &self.namespace, &named.name);
                     calls.insert(Read::Object(key));
                     if named.resource.kind != "Pod" {
-                        later.push(Read::List(Query::new("Pod", &self.namespace, "{its selector}")));
+                        later.push(Read::List(Query::new(
+                            "Pod",
+                            &self.namespace,
+                            "{its selector}",
+                        )));
                     }
                 }
                 namespaces.insert(self.namespace.clone());
             }
             _ if has_files => {
                 let workloads = workloads(store, store.given());
-                namespaces.extend(workloads.into_iter().map(|workload| workload.target.namespace));
+                namespaces.extend(
+                    workloads
+                        .into_iter()
+                        .map(|workload| workload.target.namespace),
+                );
                 calls.extend(store.given().map(Key::of).map(Read::Object));
             }
             _ => {
-                let namespace = if self.all_namespaces { "" } else { &self.namespace };
+                let namespace = if self.all_namespaces {
+                    ""
+                } else {
+                    &self.namespace
+                };
                 calls.extend(source.lists(namespace, self.labels));
             }
         }
@@ -341,7 +362,10 @@ impl Request<'_> {
             }
         }
         let webhook = "{each identity webhook's namespace}";
-        for (kind, name) in [("Service", "{its Service}"), ("Secret", "{its certificate}")] {
+        for (kind, name) in [
+            ("Service", "{its Service}"),
+            ("Secret", "{its certificate}"),
+        ] {
             later.push(Read::Object(Key::new(kind, webhook, name)));
         }
         for kind in ["EndpointSlice", "Pod", "Deployment"] {
@@ -354,7 +378,9 @@ impl Request<'_> {
                 lines.push(format!(
                     "POST /api/v1/namespaces/{namespace}/serviceaccounts/{{the pod's}}/token"
                 ));
-                lines.push(format!("POST /api/v1/namespaces/{namespace}/pods?dryRun=All"));
+                lines.push(format!(
+                    "POST /api/v1/namespaces/{namespace}/pods?dryRun=All"
+                ));
             }
             lines.push("GET {issuer}/.well-known/openid-configuration".into());
             lines.push("GET {the discovery document's jwks_uri}".into());

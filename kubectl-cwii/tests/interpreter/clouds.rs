@@ -46,7 +46,9 @@ impl World {
                         }
                     });
                 }
-                found.then_some(()).ok_or_else(|| format!("no role `{role}`"))
+                found
+                    .then_some(())
+                    .ok_or_else(|| format!("no role `{role}`"))
             }
             ["iam", "create-open-id-connect-provider"] => {
                 let url = command.need(&["url"])?;
@@ -56,7 +58,10 @@ impl World {
                     .and_then(|profile| digits(profile))
                     .or_else(|| self.account())
                     .ok_or("nobody knows the account that the provider is created in")?;
-                let arn = format!("arn:{}:iam::{account}:oidc-provider/{host}", self.partition());
+                let arn = format!(
+                    "arn:{}:iam::{account}:oidc-provider/{host}",
+                    self.partition()
+                );
                 for document in self.trust.values_mut() {
                     if let Some(list) = document
                         .get_mut("OpenIDConnectProviderList")
@@ -139,14 +144,19 @@ impl World {
                 self.trust
                     .retain(|_, document| text(document, "/association/associationId") != id);
                 for document in self.trust.values_mut() {
-                    if let Some(list) = document.get_mut("associations").and_then(Value::as_array_mut) {
+                    if let Some(list) = document
+                        .get_mut("associations")
+                        .and_then(Value::as_array_mut)
+                    {
                         list.retain(|one| text_of(one, "associationId") != id);
                     }
                 }
                 Ok(())
             }
             ["iam", verb, ..] | ["eks", verb, ..] | ["sts", verb, ..]
-                if verb.starts_with("get-") || verb.starts_with("list-") || verb.starts_with("describe-") =>
+                if verb.starts_with("get-")
+                    || verb.starts_with("list-")
+                    || verb.starts_with("describe-") =>
             {
                 Ok(())
             }
@@ -157,7 +167,13 @@ impl World {
     pub(super) fn gcloud(&mut self, command: &Command) -> Result<(), String> {
         let words = command.arguments();
         match words.as_slice() {
-            ["iam", "workload-identity-pools", "providers", "update-oidc", name] => {
+            [
+                "iam",
+                "workload-identity-pools",
+                "providers",
+                "update-oidc",
+                name,
+            ] => {
                 command.only(&[
                     "location",
                     "workload-identity-pool",
@@ -198,7 +214,13 @@ impl World {
                 }
                 Ok(())
             }
-            ["iam", "workload-identity-pools", "providers", "undelete", name] => {
+            [
+                "iam",
+                "workload-identity-pools",
+                "providers",
+                "undelete",
+                name,
+            ] => {
                 let provider = self.google_provider(command, name)?;
                 provider["state"] = "ACTIVE".into();
                 if let Some(provider) = provider.as_object_mut() {
@@ -206,7 +228,12 @@ impl World {
                 }
                 Ok(())
             }
-            ["iam", "workload-identity-pools", verb @ ("update" | "undelete"), name] => {
+            [
+                "iam",
+                "workload-identity-pools",
+                verb @ ("update" | "undelete"),
+                name,
+            ] => {
                 let pool = self
                     .trust
                     .values_mut()
@@ -225,7 +252,12 @@ impl World {
                 }
                 Ok(())
             }
-            ["iam", "service-accounts", verb @ ("add-iam-policy-binding" | "remove-iam-policy-binding"), email] => {
+            [
+                "iam",
+                "service-accounts",
+                verb @ ("add-iam-policy-binding" | "remove-iam-policy-binding"),
+                email,
+            ] => {
                 command.only(&["role", "member", "project", "condition"])?;
                 let (role, member) = (
                     command.need(&["role"])?.to_owned(),
@@ -238,9 +270,9 @@ impl World {
                 let Some(bindings) = policy["bindings"].as_array_mut() else {
                     return Err(unknown(command));
                 };
-                let of_role = bindings
-                    .iter_mut()
-                    .find(|binding| text_of(binding, "role") == role && binding.get("condition").is_none());
+                let of_role = bindings.iter_mut().find(|binding| {
+                    text_of(binding, "role") == role && binding.get("condition").is_none()
+                });
                 match (*verb, of_role) {
                     ("add-iam-policy-binding", Some(binding)) => {
                         if let Some(members) = binding["members"].as_array_mut() {
@@ -291,9 +323,10 @@ impl World {
             ["container", "node-pools", "update", name] => {
                 let metadata = command.need(&["workload-metadata"])?.to_owned();
                 let cluster_name = command.need(&["cluster"])?.to_owned();
-                let pools = self.cluster(&cluster_name).ok().and_then(|cluster| {
-                    cluster.get_mut("nodePools").and_then(Value::as_array_mut)
-                });
+                let pools = self
+                    .cluster(&cluster_name)
+                    .ok()
+                    .and_then(|cluster| cluster.get_mut("nodePools").and_then(Value::as_array_mut));
                 for pool in pools.into_iter().flatten() {
                     if text_of(pool, "name") == *name {
                         pool["config"]["workloadMetadataConfig"] = json!({ "mode": metadata });
@@ -303,12 +336,19 @@ impl World {
                     if text(node, "/kind") == "Node"
                         && text(node, "/metadata/labels/cloud.google.com~1gke-nodepool") == *name
                     {
-                        node["metadata"]["labels"]["iam.gke.io/gke-metadata-server-enabled"] = "true".into();
+                        node["metadata"]["labels"]["iam.gke.io/gke-metadata-server-enabled"] =
+                            "true".into();
                     }
                 }
                 Ok(())
             }
-            words if words.iter().any(|w| matches!(*w, "describe" | "list" | "get-iam-policy")) => Ok(()),
+            words
+                if words
+                    .iter()
+                    .any(|w| matches!(*w, "describe" | "list" | "get-iam-policy")) =>
+            {
+                Ok(())
+            }
             _ => Err(unknown(command)),
         }
     }
@@ -316,7 +356,11 @@ impl World {
     pub(super) fn az(&mut self, command: &Command) -> Result<(), String> {
         let words = command.arguments();
         match words.as_slice() {
-            ["identity", "federated-credential", verb @ ("create" | "update" | "delete")] => {
+            [
+                "identity",
+                "federated-credential",
+                verb @ ("create" | "update" | "delete"),
+            ] => {
                 let name = command.need(&["name", "n"])?.to_owned();
                 let identity = command.need(&["identity-name"])?.to_owned();
                 let given = json!({
@@ -324,11 +368,18 @@ impl World {
                     "audiences": command.list(&["audiences", "audience"]),
                 });
                 self.credential(verb, &name, &given, |id| {
-                    id.to_lowercase()
-                        .contains(&format!("/userassignedidentities/{}/", identity.to_lowercase()))
+                    id.to_lowercase().contains(&format!(
+                        "/userassignedidentities/{}/",
+                        identity.to_lowercase()
+                    ))
                 })
             }
-            ["ad", "app", "federated-credential", verb @ ("create" | "update" | "delete")] => {
+            [
+                "ad",
+                "app",
+                "federated-credential",
+                verb @ ("create" | "update" | "delete"),
+            ] => {
                 let parameters = match command.flag(&["parameters"]) {
                     Some(text) => self.document(command, text)?,
                     None => json!({}),
@@ -436,7 +487,10 @@ impl World {
 
     /// JSON that a flag holds, or the file that it names.
     fn document(&self, command: &Command, value: &str) -> Result<Value, String> {
-        let text = match value.strip_prefix("file://").or_else(|| value.strip_prefix('@')) {
+        let text = match value
+            .strip_prefix("file://")
+            .or_else(|| value.strip_prefix('@'))
+        {
             Some(file) => self.file(file)?,
             None => value.to_owned(),
         };
@@ -489,7 +543,11 @@ impl World {
         partition
     }
 
-    fn edit_provider(&mut self, command: &Command, change: impl Fn(&mut Value)) -> Result<(), String> {
+    fn edit_provider(
+        &mut self,
+        command: &Command,
+        change: impl Fn(&mut Value),
+    ) -> Result<(), String> {
         let arn = command.need(&["open-id-connect-provider-arn"])?;
         let host = arn
             .split_once(":oidc-provider/")
@@ -504,7 +562,9 @@ impl World {
                 found = true;
             }
         }
-        found.then_some(()).ok_or_else(|| format!("no provider `{arn}`"))
+        found
+            .then_some(())
+            .ok_or_else(|| format!("no provider `{arn}`"))
     }
 
     fn google_provider(&mut self, command: &Command, name: &str) -> Result<&mut Value, String> {
@@ -534,10 +594,15 @@ impl World {
             _ => {
                 let user = email.split('@').next().unwrap_or(email).to_owned();
                 names.retain(|name| name.contains(email) || name.contains(&user));
-                names.first().cloned().ok_or_else(|| format!("no policy of `{email}`"))?
+                names
+                    .first()
+                    .cloned()
+                    .ok_or_else(|| format!("no policy of `{email}`"))?
             }
         };
-        self.trust.get_mut(&name).ok_or_else(|| format!("no policy of `{email}`"))
+        self.trust
+            .get_mut(&name)
+            .ok_or_else(|| format!("no policy of `{email}`"))
     }
 
     fn cluster(&mut self, name: &str) -> Result<&mut Value, String> {
@@ -602,10 +667,7 @@ fn digits(text: &str) -> Option<String> {
 }
 
 fn number(command: &Command, names: &[&str]) -> Result<u64, String> {
-    command
-        .need(names)?
-        .parse()
-        .map_err(|_| unknown(command))
+    command.need(names)?.parse().map_err(|_| unknown(command))
 }
 
 fn unknown(command: &Command) -> String {

@@ -10,11 +10,7 @@ impl World {
             .flag(&["n", "namespace"])
             .unwrap_or("default")
             .to_owned();
-        let arguments: Vec<String> = command
-            .arguments()
-            .into_iter()
-            .map(str::to_owned)
-            .collect();
+        let arguments: Vec<String> = command.arguments().into_iter().map(str::to_owned).collect();
         let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
         match words.as_slice() {
             ["annotate", rest @ ..] => self.mark(command, &namespace, "annotations", rest),
@@ -50,7 +46,8 @@ impl World {
                 }
                 let now = self.now.to_string();
                 self.edit(kind, &namespace, &name, |object| {
-                    let annotations = place(object, &["spec", "template", "metadata", "annotations"]);
+                    let annotations =
+                        place(object, &["spec", "template", "metadata", "annotations"]);
                     annotations["kubectl.kubernetes.io/restartedAt"] = now.clone().into();
                 })?;
                 self.remake_pods(kind, &namespace, &name)
@@ -61,7 +58,8 @@ impl World {
                 self.add(json!({"apiVersion": "v1", "kind": "ServiceAccount",
                     "metadata": {"name": name, "namespace": namespace}}))
             }
-            ["create", "namespace" | "ns", name] => self.add(json!({"apiVersion": "v1", "kind": "Namespace",
+            ["create", "namespace" | "ns", name] => self
+                .add(json!({"apiVersion": "v1", "kind": "Namespace",
                 "metadata": {"name": name, "labels": {"kubernetes.io/metadata.name": name}}})),
             ["create", "clusterrolebinding", name] => {
                 command.only(&["clusterrole", "group", "serviceaccount", "user"])?;
@@ -72,7 +70,15 @@ impl World {
                     "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "Group", "name": group}]}))
             }
             ["apply" | "replace" | "create"] => {
-                command.only(&["n", "namespace", "f", "filename", "server-side", "force", "force-conflicts"])?;
+                command.only(&[
+                    "n",
+                    "namespace",
+                    "f",
+                    "filename",
+                    "server-side",
+                    "force",
+                    "force-conflicts",
+                ])?;
                 let text = match (command.flag(&["f", "filename"]), &command.input) {
                     (Some("-"), Some(text)) => text.clone(),
                     (Some(file), _) => self
@@ -100,7 +106,8 @@ impl World {
                 self.serve(kind, &namespace, &name, replicas)
             }
             // Looks and changes nothing.
-            ["get" | "describe" | "logs" | "top" | "auth", ..] | ["rollout", "status" | "history", ..] => Ok(()),
+            ["get" | "describe" | "logs" | "top" | "auth", ..]
+            | ["rollout", "status" | "history", ..] => Ok(()),
             _ => Err(unknown(command)),
         }
     }
@@ -151,7 +158,14 @@ impl World {
             .iter()
             .map(|key| (format!("f:{key}"), json!({})))
             .collect();
-        let manager = format!("kubectl-{}", if member == "labels" { "label" } else { "annotate" });
+        let manager = format!(
+            "kubectl-{}",
+            if member == "labels" {
+                "label"
+            } else {
+                "annotate"
+            }
+        );
         let managed = place(object, &["metadata", "managedFields"]);
         if !managed.is_array() {
             *managed = json!([]);
@@ -206,7 +220,12 @@ impl World {
         Ok(())
     }
 
-    fn set_env(&mut self, command: &Command, namespace: &str, words: &[&str]) -> Result<(), String> {
+    fn set_env(
+        &mut self,
+        command: &Command,
+        namespace: &str,
+        words: &[&str],
+    ) -> Result<(), String> {
         command.only(&["n", "namespace", "c", "containers"])?;
         let (kind, name, pairs) = object_of(words, command)?;
         let only = command.flag(&["c", "containers"]).map(str::to_owned);
@@ -242,7 +261,9 @@ impl World {
                             (Some(at), Some(value)) => {
                                 variables[at] = json!({"name": name, "value": value});
                             }
-                            (None, Some(value)) => variables.push(json!({"name": name, "value": value})),
+                            (None, Some(value)) => {
+                                variables.push(json!({"name": name, "value": value}))
+                            }
                             (Some(at), None) => {
                                 variables.remove(at);
                             }
@@ -272,13 +293,17 @@ impl World {
 
     /// Adds a new object with what the API server gives it.
     fn add(&mut self, mut object: Value) -> Result<(), String> {
-        let (kind, name) = (text(&object, "/kind").to_owned(), text(&object, "/metadata/name").to_owned());
+        let (kind, name) = (
+            text(&object, "/kind").to_owned(),
+            text(&object, "/metadata/name").to_owned(),
+        );
         let namespace = namespace_of(&object).to_owned();
         if self.find(&kind, &namespace, &name).is_some() {
             return Err(format!("{kind} {namespace}/{name} exists already"));
         }
         object["metadata"]["creationTimestamp"] = self.now.to_string().into();
-        object["metadata"]["uid"] = format!("7c1f0a52-0000-4000-9000-{:012}", self.objects.len()).into();
+        object["metadata"]["uid"] =
+            format!("7c1f0a52-0000-4000-9000-{:012}", self.objects.len()).into();
         self.objects.push(object);
         Ok(())
     }
@@ -360,7 +385,10 @@ fn strategic(value: &mut Value, patch: &Value) {
         {
             for patch in patch {
                 let name = text_of(patch, "name");
-                match elements.iter_mut().find(|element| text_of(element, "name") == name) {
+                match elements
+                    .iter_mut()
+                    .find(|element| text_of(element, "name") == name)
+                {
                     Some(element) => strategic(element, patch),
                     None => elements.push(patch.clone()),
                 }
@@ -405,7 +433,10 @@ fn unknown(command: &Command) -> String {
 
 const KINDS: &[(&str, &[&str])] = &[
     ("Pod", &["pod", "pods", "po"]),
-    ("ServiceAccount", &["serviceaccount", "serviceaccounts", "sa"]),
+    (
+        "ServiceAccount",
+        &["serviceaccount", "serviceaccounts", "sa"],
+    ),
     ("Namespace", &["namespace", "namespaces", "ns"]),
     ("Deployment", &["deployment", "deployments", "deploy"]),
     ("ReplicaSet", &["replicaset", "replicasets", "rs"]),
@@ -417,12 +448,24 @@ const KINDS: &[(&str, &[&str])] = &[
     ("ConfigMap", &["configmap", "configmaps", "cm"]),
     ("Secret", &["secret", "secrets"]),
     ("Node", &["node", "nodes", "no"]),
-    ("NetworkPolicy", &["networkpolicy", "networkpolicies", "netpol"]),
-    ("ResourceQuota", &["resourcequota", "resourcequotas", "quota"]),
+    (
+        "NetworkPolicy",
+        &["networkpolicy", "networkpolicies", "netpol"],
+    ),
+    (
+        "ResourceQuota",
+        &["resourcequota", "resourcequotas", "quota"],
+    ),
     ("LimitRange", &["limitrange", "limitranges", "limits"]),
     (
         "MutatingWebhookConfiguration",
-        &["mutatingwebhookconfiguration", "mutatingwebhookconfigurations"],
+        &[
+            "mutatingwebhookconfiguration",
+            "mutatingwebhookconfigurations",
+        ],
     ),
-    ("ClusterRoleBinding", &["clusterrolebinding", "clusterrolebindings"]),
+    (
+        "ClusterRoleBinding",
+        &["clusterrolebinding", "clusterrolebindings"],
+    ),
 ];

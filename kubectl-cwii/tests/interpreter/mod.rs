@@ -62,10 +62,10 @@ impl World {
         for entry in fs::read_dir(dir).map_err(|error| error.to_string())? {
             let path = entry.map_err(|error| error.to_string())?.path();
             let name = path.file_name().unwrap().to_string_lossy().into_owned();
-            let text =
-                fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
-            let value =
-                serde_json::from_str(&text).map_err(|error| format!("{}: {error}", path.display()))?;
+            let text = fs::read_to_string(&path)
+                .map_err(|error| format!("{}: {error}", path.display()))?;
+            let value = serde_json::from_str(&text)
+                .map_err(|error| format!("{}: {error}", path.display()))?;
             self.trust.insert(name, value);
         }
         Ok(())
@@ -75,6 +75,9 @@ impl World {
     pub(crate) fn write(&self, dir: &Path) {
         let list = json!({"apiVersion": "v1", "kind": "List", "items": self.objects});
         fs::write(dir.join("manifests.yaml"), pretty(&list)).unwrap();
+        if self.trust.is_empty() {
+            return;
+        }
         let trust = dir.join("trust");
         fs::create_dir_all(&trust).unwrap();
         for (name, value) in &self.trust {
@@ -147,7 +150,10 @@ fn text<'v>(value: &'v Value, pointer: &str) -> &'v str {
 }
 
 fn text_of<'v>(value: &'v Value, member: &str) -> &'v str {
-    value.get(member).and_then(Value::as_str).unwrap_or_default()
+    value
+        .get(member)
+        .and_then(Value::as_str)
+        .unwrap_or_default()
 }
 
 fn namespace_of(object: &Value) -> &str {

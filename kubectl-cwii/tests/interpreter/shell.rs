@@ -43,7 +43,10 @@ impl Command {
 
     /// All values of a flag: repeated, several words, or with commas.
     pub(crate) fn list(&self, names: &[&str]) -> Option<Vec<String>> {
-        let values: Vec<_> = names.iter().filter_map(|name| self.flags.get(*name)).collect();
+        let values: Vec<_> = names
+            .iter()
+            .filter_map(|name| self.flags.get(*name))
+            .collect();
         if values.is_empty() {
             return None;
         }
@@ -60,7 +63,11 @@ impl Command {
 
     /// Whether only these flags are there: a flag that is passed over might have changed what the command does.
     pub(crate) fn only(&self, names: &[&str]) -> Result<(), String> {
-        match self.flags.keys().find(|flag| !names.contains(&flag.as_str())) {
+        match self
+            .flags
+            .keys()
+            .find(|flag| !names.contains(&flag.as_str()))
+        {
             Some(flag) => Err(format!(
                 "the interpreter knows no flag `{flag}` in `{}`",
                 self.text

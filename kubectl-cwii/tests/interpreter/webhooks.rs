@@ -13,7 +13,9 @@
 //! A new pod keeps the name of the old one, so that a case's target stays what it is. Events about the old pod and its
 //! ReplicaSet are gone with them: in a cluster the new ones bear other names.
 
-use cwii_contract::{Layer, ObjectRef, Pod, Settings, WorkloadKind, pod::OwnerReference, scope::Keys};
+use cwii_contract::{
+    Layer, ObjectRef, Pod, Settings, WorkloadKind, pod::OwnerReference, scope::Keys,
+};
 use serde::Deserialize as _;
 use serde_json::{Value, json};
 
@@ -79,13 +81,16 @@ impl World {
             );
             namespace_of(event) == namespace
                 && (kind == "Pod" && of == name
-                    || owners.iter().any(|(owner, name)| {
-                        owner == "ReplicaSet" && kind == owner && of == name
-                    }))
+                    || owners
+                        .iter()
+                        .any(|(owner, name)| owner == "ReplicaSet" && kind == owner && of == name))
         };
         let mut pod = match template {
             Some(template) => {
-                let mut metadata = template.get("metadata").cloned().unwrap_or_else(|| json!({}));
+                let mut metadata = template
+                    .get("metadata")
+                    .cloned()
+                    .unwrap_or_else(|| json!({}));
                 for member in ["name", "namespace", "ownerReferences", "generateName"] {
                     if let Some(value) = old["metadata"].get(member) {
                         metadata[member] = value.clone();
@@ -93,7 +98,10 @@ impl World {
                 }
                 // Controllers number their pods by labels.
                 for (key, value) in old["metadata"]["labels"].as_object().into_iter().flatten() {
-                    if key.ends_with("-hash") || key.contains("controller-uid") || key.contains("pod-name") {
+                    if key.ends_with("-hash")
+                        || key.contains("controller-uid")
+                        || key.contains("pod-name")
+                    {
                         place(&mut metadata, &["labels"])[key.as_str()] = value.clone();
                     }
                 }
@@ -112,7 +120,8 @@ impl World {
         }
         self.inject(&mut pod, &old)?;
         pod["status"] = running(&pod, &now);
-        self.objects.retain(|object| text(object, "/kind") != "Event" || !about(object));
+        self.objects
+            .retain(|object| text(object, "/kind") != "Event" || !about(object));
         let index = self
             .find("Pod", namespace, name)
             .ok_or_else(|| format!("there is no pod {namespace}/{name}"))?;
@@ -127,7 +136,9 @@ impl World {
         let mut owners = Vec::new();
         let mut at = pod.clone();
         for _ in 0..4 {
-            let Some(reference) = controller(&at) else { break };
+            let Some(reference) = controller(&at) else {
+                break;
+            };
             owners.push(reference.clone());
             match self.get(&reference.0, &namespace, &reference.1) {
                 Some(owner) => at = owner.clone(),
@@ -177,10 +188,13 @@ impl World {
         };
         let association = self.trust.values().any(|document| {
             let of = |one: &Value| {
-                text_of(one, "namespace") == namespace && text_of(one, "serviceAccount") == account_name
+                text_of(one, "namespace") == namespace
+                    && text_of(one, "serviceAccount") == account_name
             };
             document.get("association").is_some_and(of)
-                || document["associations"].as_array().is_some_and(|list| list.iter().any(of))
+                || document["associations"]
+                    .as_array()
+                    .is_some_and(|list| list.iter().any(of))
         });
         if association {
             self.inject_pod_identity(pod, old);
@@ -207,7 +221,10 @@ impl World {
             add(pod, &variables, &skip);
             mount(
                 pod,
-                ("aws-iam-token", "/var/run/secrets/eks.amazonaws.com/serviceaccount"),
+                (
+                    "aws-iam-token",
+                    "/var/run/secrets/eks.amazonaws.com/serviceaccount",
+                ),
                 token(audience, expiry, "token"),
                 &skip,
             );
@@ -222,7 +239,9 @@ impl World {
             let variables = [
                 (
                     "AZURE_CLIENT_ID",
-                    annotation("azure.workload.identity/client-id").unwrap_or_default().to_owned(),
+                    annotation("azure.workload.identity/client-id")
+                        .unwrap_or_default()
+                        .to_owned(),
                 ),
                 ("AZURE_TENANT_ID", tenant),
                 (
@@ -251,7 +270,9 @@ impl World {
             && has("gcp-workload-identity-federation")
         {
             let default = format!("https://iam.googleapis.com/{provider}");
-            let audience = annotation("cloud.google.com/audience").unwrap_or(&default).to_owned();
+            let audience = annotation("cloud.google.com/audience")
+                .unwrap_or(&default)
+                .to_owned();
             let email = annotation("cloud.google.com/service-account-email").unwrap_or_default();
             let file = "/var/run/secrets/workload-identity/federation.json";
             let mut credentials = json!({
@@ -277,13 +298,19 @@ impl World {
             add(pod, &variables, &skip);
             mount(
                 pod,
-                ("gcp-iam-token", "/var/run/secrets/sts.googleapis.com/serviceaccount"),
+                (
+                    "gcp-iam-token",
+                    "/var/run/secrets/sts.googleapis.com/serviceaccount",
+                ),
                 token(&audience, 86400, "token"),
                 &skip,
             );
             mount(
                 pod,
-                ("external-credential-config", "/var/run/secrets/workload-identity"),
+                (
+                    "external-credential-config",
+                    "/var/run/secrets/workload-identity",
+                ),
                 json!({"downwardAPI": {"items": [{"path": "federation.json", "fieldRef": {"fieldPath":
                     "metadata.annotations['cloud.google.com/external-credentials-json']"}}]}}),
                 &skip,
@@ -293,7 +320,12 @@ impl World {
     }
 
     /// What cwii's webhook would do; whether it did anything.
-    fn inject_cwii(&self, pod: &mut Value, namespace: &str, account: &Value) -> Result<bool, String> {
+    fn inject_cwii(
+        &self,
+        pod: &mut Value,
+        namespace: &str,
+        account: &Value,
+    ) -> Result<bool, String> {
         let parsed = Pod::deserialize(&*pod).map_err(|error| error.to_string())?;
         let mut layers = vec![Layer {
             object: parsed.object(namespace),
@@ -302,12 +334,16 @@ impl World {
         let owners = self.owners(pod);
         let has_deployment = owners.iter().any(|(kind, _)| kind == "Deployment");
         for (kind, name) in &owners {
-            let Some(owner) = self.get(kind, namespace, name) else { continue };
+            let Some(owner) = self.get(kind, namespace, name) else {
+                continue;
+            };
             let reference: OwnerReference = serde_json::from_value(json!({
                 "apiVersion": text(owner, "/apiVersion"), "kind": kind, "name": name, "uid": "", "controller": true,
             }))
             .map_err(|error| error.to_string())?;
-            let Some(known) = WorkloadKind::of(&reference) else { continue };
+            let Some(known) = WorkloadKind::of(&reference) else {
+                continue;
+            };
             if known != WorkloadKind::ReplicaSet || !has_deployment {
                 layers.push(Layer {
                     object: ObjectRef::workload(kind.clone(), namespace, name),
@@ -406,13 +442,22 @@ impl World {
     }
 
     fn tenant(&self, old: &Value) -> Option<String> {
-        variable(old, "AZURE_TENANT_ID").or_else(|| {
-            self.objects
-                .iter()
-                .map(|object| text(object, "/data/AZURE_TENANT_ID"))
-                .find(|tenant| !tenant.is_empty())
-                .map(str::to_owned)
-        })
+        variable(old, "AZURE_TENANT_ID")
+            .or_else(|| {
+                self.objects
+                    .iter()
+                    .map(|object| text(object, "/data/AZURE_TENANT_ID"))
+                    .find(|tenant| !tenant.is_empty())
+                    .map(str::to_owned)
+            })
+            .or_else(|| {
+                // AKS' webhook knows the cluster's tenant.
+                let aks = |document: &Value| text(document, "/identity/tenantId").to_owned();
+                self.trust
+                    .values()
+                    .map(aks)
+                    .find(|tenant| !tenant.is_empty())
+            })
     }
 
     /// The token of a new pod is new as well: what was written down of the old one's claims is what the new one's are.
@@ -427,25 +472,43 @@ impl World {
         let of_cluster = |part: &'static str| {
             self.trust
                 .iter()
-                .filter(move |(name, document)| !name.contains("published") && document.get(part).is_some())
+                .filter(move |(name, document)| {
+                    !name.contains("published") && document.get(part).is_some()
+                })
                 .map(|(_, document)| document)
                 .next()
         };
         let issuer = of_cluster("jwks_uri").map(|document| text_of(document, "issuer").to_owned());
-        let kid = of_cluster("keys").and_then(|document| match document["keys"].as_array()?.as_slice() {
-            [only] => Some(text_of(only, "kid").to_owned()),
-            _ => None,
-        });
+        let kid =
+            of_cluster("keys").and_then(|document| match document["keys"].as_array()?.as_slice() {
+                [only] => Some(text_of(only, "kid").to_owned()),
+                _ => None,
+            });
         let audiences: Vec<String> = pod["spec"]["volumes"]
             .as_array()
             .into_iter()
             .flatten()
-            .flat_map(|volume| volume["projected"]["sources"].as_array().cloned().unwrap_or_default())
-            .filter_map(|source| source.pointer("/serviceAccountToken/audience")?.as_str().map(str::to_owned))
+            .flat_map(|volume| {
+                volume["projected"]["sources"]
+                    .as_array()
+                    .cloned()
+                    .unwrap_or_default()
+            })
+            .filter_map(|source| {
+                source
+                    .pointer("/serviceAccountToken/audience")?
+                    .as_str()
+                    .map(str::to_owned)
+            })
             .collect();
         let now = self.now.as_second();
         let name = text(pod, "/metadata/name").to_owned();
-        let is_alone = self.trust.keys().filter(|name| name.ends_with("claims.json")).count() == 1;
+        let is_alone = self
+            .trust
+            .keys()
+            .filter(|name| name.ends_with("claims.json"))
+            .count()
+            == 1;
         for (file, claims) in &mut self.trust {
             if !file.ends_with("claims.json") {
                 continue;
@@ -476,9 +539,14 @@ impl World {
                     let old = claims["aud"].to_string();
                     let near = several.iter().find(|audience| {
                         old.contains(audience.as_str())
-                            || ["sts.amazonaws", "pods.eks", "iam.googleapis", "AzureADTokenExchange"]
-                                .iter()
-                                .any(|part| old.contains(part) && audience.contains(part))
+                            || [
+                                "sts.amazonaws",
+                                "pods.eks",
+                                "iam.googleapis",
+                                "AzureADTokenExchange",
+                            ]
+                            .iter()
+                            .any(|part| old.contains(part) && audience.contains(part))
                     });
                     if let Some(audience) = near {
                         claims["aud"] = json!([audience]);
@@ -512,12 +580,22 @@ impl World {
         let is_its = |world: &Self, object: &Value| {
             text(object, "/kind") == "Pod"
                 && namespace_of(object) == namespace
-                && world.owners(object).iter().any(|owner| owner.0 == kind && owner.1 == name)
+                && world
+                    .owners(object)
+                    .iter()
+                    .any(|owner| owner.0 == kind && owner.1 == name)
         };
-        let have = self.objects.iter().filter(|object| is_its(self, object)).count();
+        let have = self
+            .objects
+            .iter()
+            .filter(|object| is_its(self, object))
+            .count();
         let template = owner.pointer("/spec/template").cloned().unwrap_or_default();
         for number in have..usize::try_from(replicas).unwrap_or_default() {
-            let mut metadata = template.get("metadata").cloned().unwrap_or_else(|| json!({}));
+            let mut metadata = template
+                .get("metadata")
+                .cloned()
+                .unwrap_or_else(|| json!({}));
             metadata["name"] = format!("{name}-5c9d7f6b8-{number:05}").into();
             metadata["namespace"] = namespace.into();
             metadata["creationTimestamp"] = self.now.to_string().into();
@@ -544,11 +622,14 @@ impl World {
         let services: Vec<Value> = self
             .objects
             .iter()
-            .filter(|object| text(object, "/kind") == "Service" && namespace_of(object) == namespace)
+            .filter(|object| {
+                text(object, "/kind") == "Service" && namespace_of(object) == namespace
+            })
             .cloned()
             .collect();
         for service in services {
-            let Some(selector) = service.pointer("/spec/selector").and_then(Value::as_object) else {
+            let Some(selector) = service.pointer("/spec/selector").and_then(Value::as_object)
+            else {
                 continue;
             };
             let endpoints: Vec<Value> = self
@@ -648,22 +729,33 @@ fn cleaned(old: &Value) -> Value {
         };
         containers.retain(|container| !text_of(container, "name").starts_with("cwii-"));
         for container in containers {
-            if let Some(mounts) = container.get_mut("volumeMounts").and_then(Value::as_array_mut) {
+            if let Some(mounts) = container
+                .get_mut("volumeMounts")
+                .and_then(Value::as_array_mut)
+            {
                 mounts.retain(|mount| !is_injected(text_of(mount, "name")));
             }
             if let (Some(variables), false) = (
                 container.get_mut("env").and_then(Value::as_array_mut),
                 injected.is_empty(),
             ) {
-                variables.retain(|variable| !INJECTED_VARIABLES.contains(&text_of(variable, "name")));
+                variables
+                    .retain(|variable| !INJECTED_VARIABLES.contains(&text_of(variable, "name")));
             }
         }
     }
     if let Some(volumes) = pod["spec"].get_mut("volumes").and_then(Value::as_array_mut) {
         volumes.retain(|volume| !is_injected(text_of(volume, "name")));
     }
-    if let Some(annotations) = pod["metadata"].get_mut("annotations").and_then(Value::as_object_mut) {
-        for key in ["cwii.dev/injected", "cwii.dev/webhook-version", "cloud.google.com/external-credentials-json"] {
+    if let Some(annotations) = pod["metadata"]
+        .get_mut("annotations")
+        .and_then(Value::as_object_mut)
+    {
+        for key in [
+            "cwii.dev/injected",
+            "cwii.dev/webhook-version",
+            "cloud.google.com/external-credentials-json",
+        ] {
             annotations.remove(key);
         }
     }
@@ -742,7 +834,9 @@ fn mount(pod: &mut Value, (name, path): (&str, &str), source: Value, skip: &[Str
             *mounts = json!([]);
         }
         if let Some(mounts) = mounts.as_array_mut()
-            && !mounts.iter().any(|known| text_of(known, "mountPath") == path)
+            && !mounts
+                .iter()
+                .any(|known| text_of(known, "mountPath") == path)
         {
             mounts.push(json!({"name": name, "mountPath": path, "readOnly": true}));
         }

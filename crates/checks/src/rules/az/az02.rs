@@ -34,18 +34,23 @@
 
 use cwii_contract::{Provider, types::TenantId};
 
-use super::{annotation_of, each};
+use super::{annotation_of, each, is_empty_variable};
 use crate::{
     doctor::{Case, Gap, Outcome, Rule, azure::TENANT_ID},
     report::{Applicability, Finding},
     rules::federation::{annotate, with_commands, workload},
 };
 
-pub(super) const RULE: Rule = Rule::new("AZ02", crate::doctor::MECHANISMS, check);
+pub(super) const RULE: Rule = Rule::new("AZ02", crate::doctor::MECHANISMS, check).blocked_by(&["POD08", "CWII06"]);
 
 fn check(case: &Case<'_>) -> Result<Outcome, Gap> {
     each(case, |mechanism| {
-        let Some(given) = &mechanism.tenant_id else {
+        // A variable without a value is one that is missing (AZ09).
+        let Some(given) = mechanism
+            .tenant_id
+            .as_ref()
+            .filter(|given| !is_empty_variable(given))
+        else {
             return Ok(Vec::new());
         };
         let known = case.trust().ok().and_then(|library| library.entra(None).tenants);

@@ -44,7 +44,8 @@ use crate::{
 };
 
 pub(super) const RULE: Rule = Rule::new("AZ09", crate::doctor::MECHANISMS, check)
-    .blocked_by(&["CWII01", "CWII07", "POD01", "POD03", "POD05", "POD06", "POD07", "AKS02"]);
+    .blocked_by(&["CWII01", "CWII07", "POD01", "POD03", "POD05", "POD06", "POD07", "AKS02", "AZ01", "AZ02",
+]);
 
 const VARIABLES: [&str; 4] = [
     env::AZURE_CLIENT_ID,

@@ -16,7 +16,7 @@ use serde_json::json;
 
 use super::federation::{answer, document, exchanges, quote};
 use crate::{
-    doctor::{Case, Gap, Mechanism, MechanismKind, Need, Outcome, TokenOrigin, TokenView},
+    doctor::{Case, Gap, Given, Mechanism, MechanismKind, Need, Outcome, TokenOrigin, TokenView},
     report::{Applicability, Finding, Subject},
 };
 
@@ -450,6 +450,15 @@ pub(super) fn origin(token: &TokenView) -> &'static str {
         TokenOrigin::Documented => "the documented claims",
         TokenOrigin::Foretold => "the API server's discovery document and the pod",
     }
+}
+
+/// Whether a value is a variable that is set to nothing.
+fn is_empty_variable(given: &Given) -> bool {
+    let pointer = given
+        .subject
+        .as_ref()
+        .and_then(|subject| subject.pointer.as_deref());
+    given.value.is_empty() && pointer.is_some_and(|pointer| pointer.contains("/env/"))
 }
 
 /// The annotation by which a mechanism is told a value; none where a variable of the pod does.

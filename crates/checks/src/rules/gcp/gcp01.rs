@@ -58,7 +58,8 @@ pub(super) const RULE: Rule = Rule::new(
         Need::Others,
     ],
     check,
-);
+)
+.blocked_by(&["POD08", "CWII06"]);
 
 fn check(case: &Case<'_>) -> Result<Outcome, Gap> {
     each(case, |mechanism| {

@@ -38,7 +38,7 @@ use crate::{
 };
 
 pub(super) const RULE: Rule =
-    Rule::new("GCP11", crate::doctor::MECHANISMS, check).blocked_by(&["GKE09"]);
+    Rule::new("GCP11", crate::doctor::MECHANISMS, check).blocked_by(&["GKE09", "APP01"]);
 
 fn check(case: &Case<'_>) -> Result<Outcome, Gap> {
     const NAME: &str = env::GOOGLE_APPLICATION_CREDENTIALS;

@@ -39,7 +39,7 @@ use crate::{
     rules::federation::{annotate, set_by, with_commands},
 };
 
-pub(super) const RULE: Rule = Rule::new("GKE04", CLUSTER, check);
+pub(super) const RULE: Rule = Rule::new("GKE04", CLUSTER, check).blocked_by(&["POD08"]);
 
 fn check(case: &Case<'_>) -> Result<Outcome, Gap> {
     each(case, |mechanism| {

@@ -49,7 +49,8 @@ pub(super) const RULE: Rule = Rule::new(
         Need::Webhooks,
     ],
     check,
-);
+)
+.blocked_by(&["AKS02"]);
 
 fn check(case: &Case<'_>) -> Result<Outcome, Gap> {
     per_wish(case, |wish, webhooks| {
