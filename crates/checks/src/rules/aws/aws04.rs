@@ -44,7 +44,7 @@ use crate::{
 };
 
 pub(super) const RULE: Rule =
-    Rule::new("AWS04", NEEDS, check).blocked_by(&["AWS01", "AWS10", "TOK06"]);
+    Rule::new("AWS04", NEEDS, check).blocked_by(&["AWS01", "AWS10", "TOK06", "ISS01"]);
 
 fn check(case: &Case<'_>) -> Result<Outcome, Gap> {
     each(case, decide)
