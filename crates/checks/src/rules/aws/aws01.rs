@@ -46,7 +46,7 @@ use crate::{
 };
 
 pub(super) const RULE: Rule =
-    Rule::new("AWS01", NEEDS, check).blocked_by(&["ISS01", "TOK06", "AWS10"]);
+    Rule::new("AWS01", NEEDS, check).blocked_by(&["ISS01", "ISS04", "TOK06", "AWS10"]);
 
 fn check(case: &Case<'_>) -> Result<Outcome, Gap> {
     each(case, decide)
