@@ -174,6 +174,8 @@ impl Workload {
                 keys: keys(template),
             });
         }
+        let guess = self.deployment_guess();
+        let mut ahead = None;
         // ReplicaSet and Deployment, Job and CronJob: nothing that counts is longer.
         for _ in 0..MAX_OWNERS {
             let above = controller(&object);
@@ -196,7 +198,27 @@ impl Workload {
             let Some(resource) = Resource::of(&above.api_version, &above.kind) else {
                 break;
             };
-            match find(cluster, manifests, resource, &self.namespace, &above.name).await {
+            let of = |resource: &'static Resource, name: String| async move {
+                find(cluster, manifests, resource, &self.namespace, &name).await
+            };
+            let found = match (&guess, ahead.take()) {
+                // Both at once, where the ReplicaSet's name tells its Deployment's.
+                (Some(guess), None) if resource == resource::REPLICA_SET => {
+                    let (found, next) = tokio::join!(
+                        of(resource, above.name.clone()),
+                        of(resource::DEPLOYMENT, guess.clone()),
+                    );
+                    ahead = Some(next);
+                    found
+                }
+                (Some(guess), Some(next))
+                    if resource == resource::DEPLOYMENT && *guess == above.name =>
+                {
+                    next
+                }
+                _ => of(resource, above.name.clone()).await,
+            };
+            match found {
                 Ok(Some(found)) => {
                     (object, kind, name) = (found, resource, above.name.clone());
                 }
@@ -209,6 +231,20 @@ impl Workload {
             }
         }
         (layers, gaps)
+    }
+
+    /// The Deployment that a pod's labels and its ReplicaSet's name point to.
+    fn deployment_guess(&self) -> Option<String> {
+        let pod = Pod::deserialize(&self.object)
+            .ok()
+            .filter(|_| self.kind == resource::POD)?;
+        match pod.workload() {
+            cwii_contract::Workload::ReplicaSet {
+                deployment_name_guess,
+                ..
+            } => deployment_name_guess.map(str::to_owned),
+            _ => None,
+        }
     }
 
     /// `shop/deployment/checkout`.

@@ -475,6 +475,19 @@ fn what_a_credential_plugin_prints_reaches_no_error() {
     );
 }
 
+#[test]
+fn a_credential_plugin_that_hangs_ends_with_the_command() {
+    let api = shop();
+    let dir = tempfile::tempdir().unwrap();
+    let config = api.kubeconfig(dir.path(), &plugin(dir.path(), "exec sleep 60"));
+    let begin = Instant::now();
+    let arguments = ["plan", "deploy/checkout", "--timeout", "300ms"];
+    let (code, _, stderr) = finish(kubectl_cwii(&arguments).env("KUBECONFIG", config));
+    assert_eq!(code, Some(124), "{stderr}");
+    assert!(stderr.contains("had not ended"), "{stderr}");
+    assert!(begin.elapsed() < Duration::from_secs(30));
+}
+
 /// Answers everything with 401.
 fn refuse_everybody(api: &Api) {
     let path = "/apis/apps/v1/namespaces/shop/deployments/checkout";
@@ -1089,20 +1102,107 @@ fn the_catalogue_is_a_table_and_a_document() {
     let (code, stdout, _) = finish(&mut kubectl_cwii(&["checks", "tok"]));
     assert_eq!(code, Some(0));
     assert!(
-        stdout.starts_with("CODE    SEVERITY   NAME\nTOK01   error      "),
+        stdout.starts_with("CODE ") && stdout.contains("\nTOK03 "),
         "{stdout}"
     );
-    assert!(stdout.lines().all(|line| line.len() <= 100));
+    assert!(
+        stdout.lines().all(|line| line.chars().count() <= 100),
+        "{stdout}"
+    );
     let (_, bare, _) = finish(&mut kubectl_cwii(&["checks", "TOK", "--no-headers"]));
     assert_eq!(bare, stdout.split_once('\n').unwrap().1);
     let (_, stdout, _) = finish(&mut kubectl_cwii(&["checks", "-o", "json"]));
     let all = parse(&stdout);
-    assert!(all.as_array().unwrap().len() > 50);
+    assert_eq!(all["schema"]["name"], "cwii.checks");
+    assert!(all["checks"].as_array().unwrap().len() > 50);
     let (_, codes, _) = finish(&mut kubectl_cwii(&["checks", "-o", "name"]));
-    assert_eq!(codes.lines().count(), all.as_array().unwrap().len());
+    assert_eq!(
+        codes.lines().count(),
+        all["checks"].as_array().unwrap().len()
+    );
     let (code, _, stderr) = finish(&mut kubectl_cwii(&["checks", "TOKK"]));
     assert_eq!(code, Some(2));
     assert!(stderr.contains("`TOKK` is no group"), "{stderr}");
+}
+
+/// What a terminal would get: standard output and standard error together.
+fn on_terminal(command: &str, variables: &[(&str, &str)]) -> String {
+    let mut script = Command::new("script");
+    script
+        .args(["-qec", command, "/dev/null"])
+        .env("TERM", "xterm")
+        .env_remove("NO_COLOR")
+        .envs(variables.iter().copied())
+        .stdin(std::process::Stdio::null());
+    String::from_utf8(script.output().unwrap().stdout).unwrap()
+}
+
+#[test]
+fn colour_and_a_turning_line_are_for_terminals() {
+    let paths = std::env::var_os("PATH").unwrap();
+    if !std::env::split_paths(&paths).any(|dir| dir.join("script").is_file()) {
+        eprintln!("no script(1) here to make a terminal");
+        return;
+    }
+    let api = shop();
+    let pending = json!({ "phase": "Pending" });
+    api.on_create(move |pod| pod["status"] = pending.clone());
+    let dir = tempfile::tempdir().unwrap();
+    let config = api.kubeconfig(dir.path(), &json!({}));
+    let program = env!("CARGO_BIN_EXE_kubectl-cwii");
+    let plan = format!(
+        "{program} plan deploy/checkout --kubeconfig {}",
+        config.display()
+    );
+    assert!(on_terminal(&plan, &[]).contains("\u{1b}[1mshop/deployment/checkout\u{1b}[0m"));
+    for variables in [[("NO_COLOR", "1")], [("TERM", "dumb")]] {
+        assert!(
+            !on_terminal(&plan, &variables).contains('\u{1b}'),
+            "{variables:?}"
+        );
+    }
+    assert!(!on_terminal(&format!("{plan} --color never"), &[]).contains('\u{1b}'));
+    let verify = format!(
+        "{program} verify deploy/checkout --provider aws --timeout 1s --kubeconfig {}",
+        config.display()
+    );
+    let turning = on_terminal(&verify, &[("LC_ALL", "C.UTF-8")]);
+    assert!(
+        turning.contains("\r\u{1b}[K⠋ creating a pod") && turning.contains(": Pending"),
+        "{turning:?}"
+    );
+    // The line is taken away before anything else is said.
+    assert!(turning.contains("\r\u{1b}[K\u{1b}[1mshop/"), "{turning:?}");
+    let plain = on_terminal(&format!("{verify} 2>&1 | cat"), &[]);
+    assert!(
+        !plain.contains('\u{1b}') && plain.matches(": Pending").count() == 2,
+        "{plain:?}"
+    );
+    assert!(
+        !on_terminal(&format!("{verify} -q"), &[]).contains("creating"),
+        "quiet"
+    );
+}
+
+#[test]
+fn a_code_a_pasted_error_and_a_log_on_standard_input_are_explained() {
+    let (code, stdout, stderr) = finish(&mut kubectl_cwii(&["explain", "pod02"]));
+    assert_eq!((code, stderr.as_str()), (Some(0), ""));
+    assert!(stdout.starts_with("error[POD02]: "), "{stdout}");
+    assert!(stdout.contains("\nHow to fix it\n"), "{stdout}");
+    let pasted = "AADSTS700213: No matching federated identity record found \u{1b}[31m";
+    let (code, stdout, _) = finish(&mut kubectl_cwii(&["explain", pasted]));
+    assert_eq!(code, Some(0));
+    assert!(
+        stdout.starts_with("Entra ID says:\n  | AADSTS700213: "),
+        "{stdout}"
+    );
+    assert!(!stdout.contains('\u{1b}'), "{stdout}");
+    let (_, stdout, _) = finish(&mut kubectl_cwii(&["explain", "-o", "json", pasted]));
+    assert_eq!(parse(&stdout)["errors"][0]["codes"][0], "AZ05");
+    let (code, stdout, stderr) = finish(&mut kubectl_cwii(&["explain", "audience-mismach"]));
+    assert_eq!((code, stdout.as_str()), (Some(2), ""));
+    assert!(stderr.contains("help: nearest: TOK03 "), "{stderr}");
 }
 
 /// Exit code, standard output and standard error together.
@@ -1251,6 +1351,38 @@ fn a_plan_takes_two_rounds_and_reads_each_object_once() {
     requests.dedup();
     assert_eq!(requests.len(), all, "{requests:#?}");
     assert!(all <= 6, "{requests:#?}");
+
+    // Pod, then ReplicaSet, Deployment, ServiceAccount and namespace at once: the answers of a slow server add up to two.
+    let api = shop();
+    let controlled = |kind: &str, name: &str| json!([{ "apiVersion": "apps/v1", "kind": kind, "name": name, "uid": "u", "controller": true }]);
+    api.put(json!({
+        "apiVersion": "apps/v1", "kind": "ReplicaSet",
+        "metadata": { "name": "checkout-abc", "namespace": "shop", "ownerReferences": controlled("Deployment", "checkout") },
+    }));
+    api.put(json!({
+        "apiVersion": "v1", "kind": "Pod",
+        "metadata": {
+            "name": "checkout-abc-1", "namespace": "shop", "labels": { "pod-template-hash": "abc" },
+            "ownerReferences": controlled("ReplicaSet", "checkout-abc"),
+        },
+        "spec": { "serviceAccountName": "checkout", "containers": [{ "name": "app" }] },
+    }));
+    let delay = Duration::from_millis(1_500);
+    api.delay(delay);
+    let begin = Instant::now();
+    let (code, stdout, _) = run_in(&api, &json!({}), &["plan", "checkout-abc-1", "-o", "json"]);
+    assert_eq!(code, Some(0), "{stdout}");
+    assert!(
+        begin.elapsed() < 3 * delay,
+        "{:?}: {:#?}",
+        begin.elapsed(),
+        api.lines()
+    );
+    assert!(
+        api.lines()
+            .iter()
+            .any(|line| line.ends_with("/deployments/checkout"))
+    );
 }
 
 #[test]

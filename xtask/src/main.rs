@@ -10,6 +10,7 @@ mod agent;
 mod bench;
 mod dns;
 mod empty_root;
+mod generate;
 mod load;
 mod process;
 mod static_build;
@@ -42,6 +43,12 @@ enum Task {
     /// Build the webhook as one static file, and say how large it is
     Webhook {
         /// Fail when it is not static or too large
+        #[arg(long)]
+        check: bool,
+    },
+    /// Write what is generated from the sources: the pages and the catalogue of the checks, the schemas of reports
+    Generate {
+        /// Write nothing, and fail where a file differs
         #[arg(long)]
         check: bool,
     },
@@ -105,6 +112,7 @@ fn main() -> anyhow::Result<()> {
     match Cli::parse().task {
         Task::Agent { check } => agent::run(check),
         Task::Webhook { check } => webhook::run(check),
+        Task::Generate { check } => generate::run(check),
         Task::Bench(arguments) => bench::run(arguments.runs, arguments.json, arguments.check),
         Task::Load(arguments) => load::run(&load::Options {
             seconds: arguments.seconds,

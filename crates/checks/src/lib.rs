@@ -11,6 +11,8 @@ pub mod diagnose;
 #[cfg(feature = "doctor")]
 pub mod doctor;
 pub mod errors;
+#[cfg(feature = "doctor")]
+pub mod explain;
 pub mod facts;
 #[cfg(feature = "doctor")]
 pub mod output;

@@ -24,7 +24,7 @@ use crate::{
     gke, google, issuer,
     issuer::TokenSpec,
     jwks::Fetcher,
-    keys::Keys,
+    keys::{KeyName, Keys},
     pod_identity, scenarios,
     server::{self, Door, Received, Records, Reply, lock},
     tls::Tls,
@@ -297,6 +297,15 @@ impl Lab {
     /// A key cannot be made.
     pub fn mint(&self, spec: &TokenSpec) -> Result<String, LabError> {
         issuer::mint(&self.state, spec)
+    }
+
+    /// A public key as a key set holds it.
+    ///
+    /// # Errors
+    ///
+    /// The key cannot be made.
+    pub fn jwk(&self, name: KeyName) -> Result<Value, LabError> {
+        Ok(self.state.keys.key(name)?.jwk.clone())
     }
 
     /// The token that a case's workload would carry.

@@ -188,8 +188,6 @@ pub(crate) struct Mint<'a> {
 #[derive(Debug)]
 pub(crate) struct Minted {
     pub(crate) token: SecretString,
-    /// `expirationTimestamp`.
-    pub(crate) expires: Option<String>,
 }
 
 impl Cluster {
@@ -540,10 +538,8 @@ impl Cluster {
             status: Status,
         }
         #[derive(Deserialize)]
-        #[serde(rename_all = "camelCase")]
         struct Status {
             token: SecretString,
-            expiration_timestamp: Option<String>,
         }
         let mut spec = json!({ "audiences": mint.audiences });
         if let Some(seconds) = mint.expiration_seconds {
@@ -576,7 +572,6 @@ impl Cluster {
         let answer: TokenRequest = parse(&body)?;
         Ok(Minted {
             token: answer.status.token,
-            expires: answer.status.expiration_timestamp,
         })
     }
 
@@ -1060,7 +1055,7 @@ fn permission(
 }
 
 /// Lists leave out what their items are, and metadata says that it is metadata.
-fn identify(object: &mut Value, resource: &Resource) {
+pub(crate) fn identify(object: &mut Value, resource: &Resource) {
     if let Some(object) = object.as_object_mut() {
         object.insert("apiVersion".into(), resource.api_version().into());
         object.insert("kind".into(), resource.kind.into());

@@ -454,9 +454,10 @@ fn unknown<T>(what: &str, name: &str, source: &str, known: &[(String, T)]) -> Pr
 }
 
 fn server_url(text: &str) -> Result<Uri, Problem> {
-    let trimmed = text.trim().trim_end_matches('/');
+    let whole = text.trim();
+    let trimmed = whole.trim_end_matches('/');
     // As client-go reads a host without a scheme.
-    let whole = if trimmed.contains("://") {
+    let whole = if whole.contains("://") {
         trimmed.to_owned()
     } else {
         format!("https://{trimmed}")
@@ -508,3 +509,127 @@ fn in_cluster((host, port): &(String, String), directory: &Path) -> Result<Acces
 
 const DEFAULT_NAMESPACE: &str = "default";
 const SERVICE_ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CONFIG: &str = r#"
+current-context: a
+clusters:
+- {name: c, cluster: {server: "https://k8s:6443/", tls-server-name: t, certificate-authority-data: eA==, certificate-authority: ca.crt}}
+users:
+- {name: u, user: {client-certificate-data: eA==, client-key-data: eA==, exec: {command: ./plugin}}}
+- {name: v, user: {client-key: key, exec: {command: plugin}}}
+contexts:
+- {name: a, context: {cluster: c, user: u, namespace: shop}}
+- {name: b, context: {user: v}}
+"#;
+
+    fn load(change: impl FnOnce(&mut Globals)) -> Access {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("config");
+        fs::write(&path, CONFIG).unwrap();
+        let mut flags = Globals {
+            kubeconfig: Some(path),
+            ..Globals::default()
+        };
+        change(&mut flags);
+        let mut access = Access::load(&flags, &Environment::default()).unwrap();
+        // The directory is another one each time.
+        let place = format!("{}/", dir.path().display());
+        for path in [
+            &mut access.cluster.certificate_authority,
+            &mut access.user.client_key,
+        ] {
+            *path = path.take().map(|path| path.replace(&place, "dir/"));
+        }
+        if let Some(exec) = &mut access.user.exec {
+            exec.command = exec.command.take().map(|c| c.replace(&place, "dir/"));
+        }
+        access
+    }
+
+    #[test]
+    fn paths_are_looked_up_from_the_file_and_bare_programs_in_path() {
+        let access = load(|_| {});
+        assert_eq!(access.server_text(), "https://k8s:6443");
+        assert_eq!(access.namespace, "shop");
+        assert_eq!(
+            access.cluster.certificate_authority.as_deref(),
+            Some("dir/ca.crt")
+        );
+        let plugin = |access: &Access| access.user.exec.as_ref().unwrap().command.clone().unwrap();
+        assert_eq!(plugin(&access), "dir/./plugin");
+        let other = load(|flags| {
+            flags.context = Some("b".into());
+            flags.cluster = Some("c".into());
+        });
+        assert_eq!(plugin(&other), "plugin");
+        assert_eq!(other.user.client_key.as_deref(), Some("dir/key"));
+        assert_eq!(other.namespace, "default");
+    }
+
+    #[test]
+    fn flags_override_as_in_clientcmd() {
+        let access = load(|flags| flags.server = Some("10.0.0.1:6443/".into()));
+        assert_eq!(access.server_text(), "https://10.0.0.1:6443");
+        assert_eq!(
+            access.cluster.tls_server_name, None,
+            "the name of another server"
+        );
+        let access = load(|flags| flags.insecure_skip_tls_verify = Some(true));
+        assert_eq!(access.cluster.certificate_authority_data, None);
+        assert_eq!(access.cluster.certificate_authority, None);
+        let access = load(|flags| flags.certificate_authority = Some("other.crt".into()));
+        assert_eq!(
+            access.cluster.certificate_authority.as_deref(),
+            Some("other.crt")
+        );
+        assert_eq!(access.cluster.certificate_authority_data, None);
+        let access = load(|flags| {
+            flags.client_certificate = Some("x.crt".into());
+            flags.client_key = Some("x.key".into());
+        });
+        assert!(
+            access.user.client_certificate_data.is_none() && access.user.client_key_data.is_none()
+        );
+        let access = load(|flags| flags.namespace = Some("other".into()));
+        assert_eq!(access.namespace, "other");
+    }
+
+    #[test]
+    fn a_pod_finds_its_own_api_server() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("namespace"), "shop\n").unwrap();
+        let environment = Environment {
+            service: Some(("fd00::1".into(), "443".into())),
+            service_account: dir.path().to_owned(),
+            ..Environment::default()
+        };
+        let access = Access::load(&Globals::default(), &environment).unwrap();
+        assert_eq!(access.server_text(), "https://[fd00::1]:443");
+        assert_eq!(access.namespace, "shop");
+        assert!(access.user.token_file.unwrap().ends_with("/token"));
+        // Something was named: the pod's own credentials are not for that.
+        let flags = Globals {
+            context: Some("x".into()),
+            ..Globals::default()
+        };
+        assert!(Access::load(&flags, &environment).is_err());
+    }
+
+    #[test]
+    fn a_server_is_a_url_or_a_host() {
+        for (text, url) in [
+            ("https://a.example/prefix/", "https://a.example/prefix"),
+            ("a.example", "https://a.example/"),
+            ("http://127.0.0.1:8080", "http://127.0.0.1:8080/"),
+        ] {
+            assert_eq!(server_url(text).unwrap().to_string(), url);
+        }
+        for text in ["ftp://a", "https://", "a b"] {
+            assert!(server_url(text).is_err(), "{text}");
+        }
+    }
+}

@@ -3,13 +3,10 @@
 use clap::Args;
 use cwii_checks::{
     catalogue::{self, Entry, Severity},
-    doctor,
+    output::reference::Catalogue,
 };
-use serde::Serialize;
 
-use crate::{
-    cli::Format, commands::Context, document, exit::ExitStatus, problem::Problem, target::nearest,
-};
+use crate::{cli::Format, commands::Context, exit::ExitStatus, problem::Problem, target::nearest};
 
 /// List every check: its code, severity and what it finds.
 #[derive(Args, Debug)]
@@ -32,19 +29,6 @@ pub(crate) struct Checks {
     pub(crate) no_headers: bool,
 }
 
-/// What the machine formats hold of a check.
-#[derive(Serialize)]
-struct Row {
-    code: &'static str,
-    name: &'static str,
-    group: &'static str,
-    severity: &'static str,
-    title: &'static str,
-    /// What it checks, the first paragraph of its documentation.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    summary: Option<String>,
-}
-
 pub(crate) async fn run(arguments: &Checks, context: &mut Context) -> anyhow::Result<ExitStatus> {
     let formats = [
         Format::Human,
@@ -55,31 +39,19 @@ pub(crate) async fn run(arguments: &Checks, context: &mut Context) -> anyhow::Re
     ];
     let format = context.format(&formats)?;
     let chosen = choose(&arguments.only)?;
-    let rows = || -> Vec<Row> { chosen.iter().copied().map(Row::of).collect() };
+    // The same document as docs/checks.json.
+    let catalogue = || Catalogue::of(|entry| chosen.contains(&entry));
     let text = match format {
-        Format::Json => document::json(&rows())?,
-        Format::Yaml => document::yaml(&rows())?,
+        Format::Json => catalogue().json(),
+        Format::Yaml => catalogue().yaml(),
         Format::Name => {
             let codes: Vec<_> = chosen.iter().map(|entry| entry.code).collect();
             codes.join("\n")
         }
         _ => table(&chosen, format == Format::Wide, !arguments.no_headers),
     };
-    context.terminal.line(&text);
+    context.terminal.line(text.trim_end());
     Ok(ExitStatus::Success)
-}
-
-impl Row {
-    fn of(entry: &'static Entry) -> Self {
-        Self {
-            code: entry.code,
-            name: entry.name,
-            group: entry.group(),
-            severity: severity(entry),
-            title: entry.title,
-            summary: doctor::rule(entry.code).map(|rule| rule.documentation().summary()),
-        }
-    }
 }
 
 fn choose(only: &[String]) -> Result<Vec<&'static Entry>, Problem> {

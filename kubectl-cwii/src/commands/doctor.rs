@@ -123,9 +123,12 @@ struct Examined {
 pub(crate) async fn run(arguments: &Doctor, context: &mut Context) -> anyhow::Result<ExitStatus> {
     let format = context.format(FORMATS)?;
     if arguments.print_rbac {
-        context
-            .terminal
-            .line(rbac::manifest("default", "cwii-system", arguments.probe).trim_end());
+        let wanted = rbac::Wanted {
+            namespace: context.globals.namespace.as_deref().unwrap_or("default"),
+            all_namespaces: arguments.target.all_namespaces,
+            probe: arguments.probe,
+        };
+        context.terminal.line(wanted.manifest().trim_end());
         return Ok(ExitStatus::Success);
     }
     let words = Words::parse(&arguments.target.target, resource::POD, WORKLOADS)?;
@@ -176,7 +179,7 @@ pub(crate) async fn run(arguments: &Doctor, context: &mut Context) -> anyhow::Re
         .as_ref()
         .map(|cluster| Source::new(cluster, arguments.probe, has_trust, timeout));
     if arguments.dry_run {
-        if let Some(source) = &source {
+        if let Some(source) = &mut source {
             for call in request.calls(source, &store, surroundings.has_files) {
                 context.terminal.line(&call);
             }
@@ -191,7 +194,7 @@ pub(crate) async fn run(arguments: &Doctor, context: &mut Context) -> anyhow::Re
                 source.cluster.access().server_text()
             ));
             request
-                .from_cluster(source, &mut store, &mut surroundings)
+                .in_cluster(source, &mut store, &mut surroundings)
                 .await?
         }
         None => request.among_manifests(&store)?,

@@ -1,6 +1,6 @@
 //! `kubectl cwii lab`: the tour, one scenario, or the clouds for keeps.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
@@ -12,7 +12,7 @@ use cwii_exchange::{Env, Options};
 use cwii_lab::{Lab, Scenario, Workload, scenarios};
 use jiff::Timestamp;
 
-use crate::commands::Context;
+use crate::commands::{Context, lab_manifests};
 use crate::exit::ExitStatus;
 use crate::stop::Stop;
 use crate::terminal::{Terminal, Tone, wrapped};
@@ -29,6 +29,10 @@ use crate::terminal::{Terminal, Tone, wrapped};
   # Play one workload, with everything that the agent says
   kubectl cwii lab --scenario hello-aws
 
+  # Write every workload as manifests and trust documents, and ask the doctor about one
+  kubectl cwii lab --write /tmp/lab
+  kubectl cwii doctor -f /tmp/lab/aws-wrong-namespace --local --trust /tmp/lab/aws-wrong-namespace/trust
+
   # Keep the clouds running and point any SDK at them
   kubectl cwii lab --serve")]
 pub(crate) struct Arguments {
@@ -39,6 +43,11 @@ pub(crate) struct Arguments {
     /// Name the scenarios
     #[arg(long, conflicts_with = "serve")]
     pub(crate) list: bool,
+
+    /// Write the scenarios, or with --scenario one, as manifests and trust documents into this directory, for
+    /// `kubectl cwii doctor -f DIR/NAME --local --trust DIR/NAME/trust`
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["serve", "list"], value_hint = ValueHint::DirPath)]
+    pub(crate) write: Option<PathBuf>,
 
     /// Keep issuer and clouds running, and print the variables that point SDKs and CLIs at them
     #[arg(long)]
@@ -89,6 +98,16 @@ pub(crate) async fn run(
     }
     if arguments.serve {
         return serve(arguments, terminal, stop).await;
+    }
+    if let Some(dir) = &arguments.write {
+        let chosen: Vec<&'static Scenario> = match &arguments.scenario {
+            Some(name) => vec![find(name)?],
+            None => scenarios().iter().collect(),
+        };
+        return tokio::select! {
+            written = write(&chosen, dir, terminal) => written,
+            reason = stop.wait() => Ok(reason.into()),
+        };
     }
     let chosen: Vec<&'static Scenario> = match &arguments.scenario {
         Some(name) => vec![find(name)?],
@@ -181,6 +200,25 @@ async fn tour(
     } else {
         ExitStatus::Findings
     })
+}
+
+async fn write(
+    chosen: &[&'static Scenario],
+    dir: &Path,
+    terminal: &mut Terminal,
+) -> anyhow::Result<ExitStatus> {
+    let lab = Lab::start(cwii_lab::Options::default())
+        .context("the lab could not be started on loopback")?;
+    for scenario in chosen {
+        let workload = lab
+            .workload(scenario)
+            .with_context(|| format!("scenario {}", scenario.name))?;
+        let verification = verify(&workload).await;
+        lab_manifests::write(&lab, scenario, &workload, &verification, dir)?;
+        terminal.line(&dir.join(scenario.name).display().to_string());
+    }
+    lab.shutdown().await;
+    Ok(ExitStatus::Success)
 }
 
 async fn verify(workload: &Workload) -> Verification {

@@ -6,6 +6,7 @@ pub(crate) mod doctor;
 pub(crate) mod explain;
 pub(crate) mod issuer;
 pub(crate) mod lab;
+mod lab_manifests;
 pub(crate) mod options;
 pub(crate) mod plan;
 pub(crate) mod token;

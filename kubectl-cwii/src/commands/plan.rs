@@ -39,7 +39,9 @@ use crate::{
   kubectl cwii plan -f deploy/
 
   # The same with no cluster
-  kubectl cwii plan --local -f deploy/")]
+  kubectl cwii plan --local -f deploy/
+
+Output formats: human, json, yaml")]
 pub(crate) struct Plan {
     /// POD, TYPE/NAME or TYPE NAME
     #[arg(value_name = "TARGET", num_args = 0.., conflicts_with = "filename")]

@@ -42,7 +42,9 @@ use crate::{
   kubectl cwii verify deploy checkout --provider aws -n shop
 
   # The same for a service account
-  kubectl cwii verify sa checkout --provider gcp -n shop")]
+  kubectl cwii verify sa checkout --provider gcp -n shop
+
+Output formats: human, json, yaml")]
 pub(crate) struct Verify {
     /// POD, TYPE/NAME or TYPE NAME
     #[arg(value_name = "TARGET", num_args = 1.., required = true)]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use cwii_checks::{
-    doctor::{Backend, Facts, Object},
+    doctor::{Backend, Facts, Object, Owner},
     facts::{Fact, Issuer, IssuerSeen, ServerClock},
 };
 use cwii_contract::{Settings, deployed, types::IssuerUrl};
@@ -429,11 +429,23 @@ fn events(store: &Store, namespace: &str, facts: &Facts) -> Fact<Vec<Object>> {
             Fact::Known(pod) => kind == "Pod" && name == pod.name(),
             _ => kind == "Pod" && name == facts.target.name,
         };
+        // What makes no pods yet has no pod that names its ReplicaSet or Job.
+        let is_made_by = |owner: &Owner| {
+            let between = match owner.kind.as_str() {
+                "Deployment" => "ReplicaSet",
+                "CronJob" => "Job",
+                _ => return false,
+            };
+            kind == between
+                && name
+                    .strip_prefix(owner.name.as_str())
+                    .and_then(|rest| rest.strip_prefix('-'))
+                    .is_some_and(|rest| !rest.is_empty() && !rest.contains('-'))
+        };
         is_pod
-            || facts
-                .owners
-                .iter()
-                .any(|owner| owner.kind == kind && owner.name == name)
+            || facts.owners.iter().any(|owner| {
+                owner.kind == kind && owner.name == name || facts.from_template && is_made_by(owner)
+            })
     };
     Fact::Known(all.into_iter().filter(is_about).collect())
 }
@@ -463,12 +475,13 @@ fn others(store: &Store, namespace: &str, facts: &Facts) -> Vec<Object> {
         .filter(|object| object.namespace() == Some(namespace))
         .filter(|object| {
             let kind = kind_of(object.api_version(), object.kind());
-            !matches!(kind.as_str(), "ServiceAccount" | "Event" | "Namespace")
-                && !(kind == facts.target.kind && object.name() == facts.target.name)
-                && !facts
-                    .owners
-                    .iter()
-                    .any(|owner| owner.kind == kind && owner.name == object.name())
+            let is_it = kind == facts.target.kind && object.name() == facts.target.name;
+            let is_above = facts
+                .owners
+                .iter()
+                .any(|owner| owner.kind == kind && owner.name == object.name());
+            let is_read_otherwise = matches!(kind.as_str(), "ServiceAccount" | "Event");
+            !is_it && !is_above && !is_read_otherwise
         })
         .cloned()
         .collect()

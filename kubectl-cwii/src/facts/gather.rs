@@ -111,7 +111,7 @@ impl Request<'_> {
     /// # Errors
     ///
     /// What is named does not exist or cannot be looked at.
-    pub(crate) async fn from_cluster(
+    pub(crate) async fn in_cluster(
         &self,
         source: &mut Source<'_>,
         store: &mut Store,
@@ -307,8 +307,13 @@ impl Request<'_> {
         Ok(chosen)
     }
 
-    /// Every call that [`Self::from_cluster`] would make, as far as names are known beforehand.
-    pub(crate) fn calls(&self, source: &Source<'_>, store: &Store, has_files: bool) -> Vec<String> {
+    /// Every call that [`Self::in_cluster`] would make, as far as names are known beforehand.
+    pub(crate) fn calls(
+        &self,
+        source: &mut Source<'_>,
+        store: &Store,
+        has_files: bool,
+    ) -> Vec<String> {
         let mut calls = BTreeSet::new();
         let (mut later, mut namespaces) = (Vec::new(), BTreeSet::new());
         match self.words {

@@ -6,7 +6,7 @@
 //! `--probe`.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashMap},
     fmt,
 };
 
@@ -20,7 +20,7 @@ use cwii_token::{Discovery, Jwks, Token};
 use cwii_trust::Library;
 use futures_util::future::join_all;
 use secrecy::ExposeSecret as _;
-use serde_json::Value;
+use serde_json::{Value, value::RawValue};
 
 use super::{
     assemble::{
@@ -30,11 +30,16 @@ use super::{
     manifest::forget_secrets,
     rbac,
     store::{Key, Query, Store},
+    sweep::likeness,
     workload::{Workload, config_maps_of, controller, guess, service_account_of},
 };
 use crate::{
     cli::Limit,
-    cluster::{Cluster, Failure, ListOptions, Resource, client::Mint, fact, resource},
+    cluster::{
+        Cluster, Failure, ListOptions, Resource,
+        client::{Mint, identify},
+        fact, resource,
+    },
     sources,
 };
 
@@ -56,6 +61,8 @@ pub(crate) enum Read {
 enum Answer {
     Object(Fact<Object>),
     List(Fact<Vec<Object>>),
+    /// Pods, each with the number of those that are the same.
+    Pods(Fact<Vec<(Object, usize)>>),
     Text(Fact<String>),
     Bytes(Fact<Bytes>),
 }
@@ -67,6 +74,8 @@ pub(crate) struct Source<'c> {
     /// Whether trust documents were given; the stored ones are not read then.
     pub(crate) has_trust: bool,
     pub(crate) request_timeout: Limit,
+    /// Whether there are many workloads, of which only what rules look at is kept.
+    sweeps: bool,
     done: BTreeSet<Read>,
     rounds: usize,
 }
@@ -83,8 +92,25 @@ impl<'c> Source<'c> {
             probe,
             has_trust,
             request_timeout,
+            sweeps: false,
             done: BTreeSet::new(),
             rounds: 0,
+        }
+    }
+
+    /// Whether an earlier list tells what a request would.
+    fn is_known(&self, read: &Read, store: &Store) -> bool {
+        match read {
+            Read::List(query) => {
+                // Of the pods of a sweep one stands for many, which those of a webhook must not.
+                !query.namespace.is_empty()
+                    && query.kind != "Pod"
+                    && store.is_listed(&Query::new(&query.kind, "", ""))
+            }
+            Read::Object(key) => [key.namespace.as_str(), ""]
+                .iter()
+                .any(|namespace| store.is_listed(&Query::new(&key.kind, namespace, ""))),
+            _ => false,
         }
     }
 
@@ -103,14 +129,15 @@ impl<'c> Source<'c> {
     ) {
         let reads: BTreeSet<_> = reads
             .into_iter()
-            .filter(|read| !self.done.contains(read))
+            .filter(|read| !self.done.contains(read) && !self.is_known(read, store))
             .collect();
         if reads.is_empty() {
             return;
         }
         self.rounds += 1;
         let cluster = self.cluster;
-        let answers = join_all(reads.iter().map(|read| ask(cluster, read))).await;
+        let sweeps = self.sweeps;
+        let answers = join_all(reads.iter().map(|read| ask(cluster, read, sweeps))).await;
         for (read, answer) in reads.iter().zip(answers) {
             take(read, answer, store, surroundings);
         }
@@ -155,7 +182,8 @@ impl<'c> Source<'c> {
     }
 
     /// What a sweep lists, in one namespace or in all.
-    pub(crate) fn lists(&self, namespace: &str, labels: &str) -> Vec<Read> {
+    pub(crate) fn lists(&mut self, namespace: &str, labels: &str) -> Vec<Read> {
+        self.sweeps = true;
         let needs = rbac::needs(self.probe);
         let list = |kind: &str| Read::List(Query::new(kind, namespace, ""));
         let mut reads = vec![Read::List(Query::new("Pod", namespace, labels))];
@@ -518,7 +546,7 @@ fn is_injected(volume: &str) -> bool {
 }
 
 /// One request.
-async fn ask(cluster: &Cluster, read: &Read) -> Answer {
+async fn ask(cluster: &Cluster, read: &Read, sweeps: bool) -> Answer {
     match read {
         Read::Object(key) => {
             let Some(resource) = Resource::find(&key.kind) else {
@@ -539,11 +567,28 @@ async fn ask(cluster: &Cluster, read: &Read) -> Answer {
             let options = ListOptions {
                 namespace: Some(query.namespace.as_str()).filter(|name| !name.is_empty()),
                 labels: Some(query.labels.as_str()).filter(|labels| !labels.is_empty()),
+                // Old events say nothing that new ones do not, and there are many.
+                fields: Some("type=Warning").filter(|_| sweeps && query.kind == "Event"),
                 page: Some(PAGE),
                 ..ListOptions::default()
             };
-            let found = cluster.list(resource, options).await;
-            Answer::List(fact(found).map(|objects| objects.into_iter().map(Object::new).collect()))
+            if !sweeps {
+                let found = cluster.list(resource, options).await;
+                let objects = |values: Vec<Value>| values.into_iter().map(Object::new).collect();
+                return Answer::List(fact(found).map(objects));
+            }
+            let mut kept = Kept::default();
+            let pages = cluster
+                .each(resource, options, |raw: Box<RawValue>| {
+                    kept.take(resource, &raw)
+                })
+                .await;
+            let found = fact(pages.map(|_| kept.objects));
+            if query.kind == "Pod" {
+                Answer::Pods(found)
+            } else {
+                Answer::List(found.map(|pods| pods.into_iter().map(|(pod, _)| pod).collect()))
+            }
         }
         Read::Version => Answer::Text(fact(cluster.version().await)),
         Read::ApiGroups => Answer::Bytes(fact(cluster.raw("/apis").await)),
@@ -564,6 +609,16 @@ fn take(read: &Read, answer: Answer, store: &mut Store, surroundings: &mut Surro
         (Read::Trust, Answer::Object(fact)) => surroundings.trust = stored(fact),
         (Read::Object(key), Answer::Object(fact)) => store.answer(key.clone(), fact),
         (Read::List(query), Answer::List(fact)) => store.answer_list(query.clone(), fact),
+        (Read::List(query), Answer::Pods(fact)) => {
+            let fact = fact.map(|pods| {
+                let kept = pods.into_iter().map(|(pod, number)| {
+                    store.stands_for(Key::of(&pod), number);
+                    pod
+                });
+                kept.collect()
+            });
+            store.answer_list(query.clone(), fact);
+        }
         (Read::Version, Answer::Text(fact)) => surroundings.version = fact,
         (Read::ApiGroups, Answer::Bytes(fact)) => {
             surroundings.api_groups = parsed(fact, |bytes| {
@@ -593,6 +648,88 @@ fn take(read: &Read, answer: Answer, store: &mut Store, surroundings: &mut Surro
         }
         _ => {}
     }
+}
+
+/// What a sweep keeps of a list while it passes.
+#[derive(Default)]
+struct Kept {
+    objects: Vec<(Object, usize)>,
+    /// Place of the pods of a controller that are the same.
+    like: HashMap<(String, String, u64), usize>,
+}
+
+impl Kept {
+    fn take(&mut self, resource: &Resource, raw: &RawValue) {
+        let Ok(mut value) = serde_json::from_str::<Value>(raw.get()) else {
+            return;
+        };
+        identify(&mut value, resource);
+        let value = trimmed(value);
+        let object = Object::new(value);
+        let owner = controller(&object).filter(|_| resource.kind == "Pod");
+        let Some(owner) = owner else {
+            self.objects.push((object, 1));
+            return;
+        };
+        let key = (
+            object.namespace().unwrap_or_default().to_owned(),
+            owner.name,
+            likeness(&object),
+        );
+        match self.like.get(&key) {
+            Some(index) => {
+                if let Some((known, number)) = self.objects.get_mut(*index) {
+                    *number += 1;
+                    // The oldest stands for them all.
+                    if object.created() < known.created() {
+                        *known = object;
+                    }
+                }
+            }
+            None => {
+                self.like.insert(key, self.objects.len());
+                self.objects.push((object, 1));
+            }
+        }
+    }
+}
+
+/// An object without what no rule looks at and takes most of the space.
+fn trimmed(mut value: Value) -> Value {
+    let is_pod = value.get("kind").and_then(Value::as_str) == Some("Pod");
+    if let Some(Value::Object(metadata)) = value.get_mut("metadata") {
+        metadata.remove("selfLink");
+        if let Some(Value::Object(annotations)) = metadata.get_mut("annotations") {
+            annotations.remove("kubectl.kubernetes.io/last-applied-configuration");
+        }
+        if let Some(Value::Array(managed)) = metadata.get_mut("managedFields") {
+            for entry in managed.iter_mut() {
+                if let Some(Value::Object(fields)) = entry.get_mut("fieldsV1") {
+                    fields.retain(|member, _| member == "f:metadata");
+                }
+            }
+            managed.retain(|entry| {
+                entry
+                    .get("fieldsV1")
+                    .and_then(Value::as_object)
+                    .is_some_and(|fields| !fields.is_empty())
+            });
+        }
+    }
+    if is_pod && let Some(Value::Object(status)) = value.get_mut("status") {
+        status.retain(|member, _| {
+            matches!(
+                member.as_str(),
+                "phase"
+                    | "reason"
+                    | "message"
+                    | "startTime"
+                    | "containerStatuses"
+                    | "initContainerStatuses"
+            )
+        });
+    }
+    value
 }
 
 /// The stored trust documents. That nobody stored any is as if none had been given.

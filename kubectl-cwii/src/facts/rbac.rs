@@ -4,46 +4,64 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use cwii_checks::doctor::{Need, Permission, Place, rules};
 
-/// Roles and bindings as YAML. The subject and the namespaces are the reader's to fill in, so they come as names that no
-/// cluster has by accident.
-pub(crate) fn manifest(namespace: &str, webhook_namespace: &str, probe: bool) -> String {
-    let mut by_place: BTreeMap<Place, BTreeSet<Permission>> = BTreeMap::new();
-    for permission in needs(probe).into_iter().flat_map(Need::permissions) {
-        by_place
-            .entry(permission.place)
-            .or_default()
-            .insert(*permission);
-    }
-    let mut text = String::from(HEAD);
-    for (place, permissions) in &by_place {
-        let (kind, name, namespace) = match place {
-            Place::Cluster => ("ClusterRole", "cwii-doctor", None),
-            Place::Workload => ("Role", "cwii-doctor-workload", Some(namespace)),
-            Place::Webhook => ("Role", "cwii-doctor-webhook", Some(webhook_namespace)),
-            Place::System => ("Role", "cwii-doctor-trust", Some(SYSTEM)),
-        };
-        let metadata = |text: &mut String| {
-            text.push_str(&format!("metadata:\n  name: {name}\n"));
-            if let Some(namespace) = namespace {
-                text.push_str(&format!("  namespace: {namespace}\n"));
+/// What the permissions are for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Wanted<'a> {
+    /// The namespace of the workloads.
+    pub(crate) namespace: &'a str,
+    /// Whether they are in all namespaces, and swept.
+    pub(crate) all_namespaces: bool,
+    /// Whether `--probe` is to be allowed.
+    pub(crate) probe: bool,
+}
+
+impl Wanted<'_> {
+    /// Roles and bindings as YAML. The subject is the reader's to fill in: a group that no cluster has by accident.
+    pub(crate) fn manifest(&self) -> String {
+        let mut by_place: BTreeMap<Place, BTreeSet<Permission>> = BTreeMap::new();
+        for permission in needs(self.probe).into_iter().flat_map(Need::permissions) {
+            let mut permission = *permission;
+            if (permission.place, permission.resource) == (Place::Webhook, "secrets") {
+                permission.name = Some(CERTIFICATE);
             }
-        };
-        text.push_str(&format!(
-            "---\napiVersion: rbac.authorization.k8s.io/v1\nkind: {kind}\n"
-        ));
-        metadata(&mut text);
-        text.push_str("rules:\n");
-        text.push_str(&rules_of(permissions));
-        text.push_str(&format!(
-            "---\napiVersion: rbac.authorization.k8s.io/v1\nkind: {kind}Binding\n"
-        ));
-        metadata(&mut text);
-        text.push_str(&format!(
-            "roleRef:\n  apiGroup: rbac.authorization.k8s.io\n  kind: {kind}\n  name: {name}\n\
-             subjects:\n- apiGroup: rbac.authorization.k8s.io\n  kind: Group\n  name: {GROUP}\n"
-        ));
+            if permission.place == Place::Workload && self.all_namespaces {
+                permission.place = Place::Cluster;
+                // A sweep lists what one workload's diagnosis gets by name.
+                if permission.verb == "get" {
+                    let list = Permission {
+                        verb: "list",
+                        ..permission
+                    };
+                    by_place.entry(list.place).or_default().insert(list);
+                }
+            }
+            by_place
+                .entry(permission.place)
+                .or_default()
+                .insert(permission);
+        }
+        let mut text = String::from(HEAD);
+        for (place, permissions) in &by_place {
+            let (kind, name, namespace) = match place {
+                Place::Cluster => ("ClusterRole", "cwii-doctor", None),
+                Place::Workload => ("Role", "cwii-doctor-workload", Some(self.namespace)),
+                Place::Webhook => ("Role", "cwii-doctor-webhook", Some(SYSTEM)),
+                Place::System => ("Role", "cwii-doctor-trust", Some(SYSTEM)),
+            };
+            let mut metadata = format!("metadata:\n  name: {name}\n");
+            if let Some(namespace) = namespace {
+                metadata.push_str(&format!("  namespace: {namespace}\n"));
+            }
+            text.push_str(&format!(
+                "---\napiVersion: rbac.authorization.k8s.io/v1\nkind: {kind}\n{metadata}rules:\n{}\
+                 ---\napiVersion: rbac.authorization.k8s.io/v1\nkind: {kind}Binding\n{metadata}\
+                 roleRef:\n  apiGroup: rbac.authorization.k8s.io\n  kind: {kind}\n  name: {name}\n\
+                 subjects:\n- apiGroup: rbac.authorization.k8s.io\n  kind: Group\n  name: {GROUP}\n",
+                rules_of(permissions)
+            ));
+        }
+        text
     }
-    text
 }
 
 /// What all rules need.
@@ -64,7 +82,8 @@ fn rules_of(permissions: &BTreeSet<Permission>) -> String {
             .or_default()
             .insert(permission.verb);
     }
-    let mut rules: BTreeMap<(&str, Option<&str>, Vec<&str>, bool), Vec<&str>> = BTreeMap::new();
+    type Shared<'p> = (&'p str, Option<&'p str>, Vec<&'p str>, bool);
+    let mut rules: BTreeMap<Shared<'_>, Vec<&str>> = BTreeMap::new();
     for ((group, resource, name), verbs) in verbs {
         let is_path = resource.starts_with('/');
         rules
@@ -94,8 +113,10 @@ fn rules_of(permissions: &BTreeSet<Permission>) -> String {
     text
 }
 
-const HEAD: &str =
-    "# What `kubectl cwii doctor` reads. Bind it to whom you like: the group is a placeholder.\n";
+const HEAD: &str = "# What `kubectl cwii doctor` reads. The group is a placeholder: bind the roles to whom you like.\n\
+     # The role of namespace cwii-system looks behind cwii's webhook; other webhooks need the same where they run.\n";
 /// Where cwii is installed.
 const SYSTEM: &str = "cwii-system";
+/// The Secret with the webhook's certificate, as the contract names it.
+const CERTIFICATE: &str = "cwii-webhook-tls";
 const GROUP: &str = "cwii-doctors";

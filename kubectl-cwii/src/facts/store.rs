@@ -19,6 +19,8 @@ pub(crate) struct Store {
     given: BTreeMap<Key, Object>,
     given_kinds: BTreeSet<String>,
     lists: BTreeMap<Query, Fact<()>>,
+    /// How many others an object stands for, itself among them.
+    numbers: BTreeMap<Key, usize>,
 }
 
 /// One object. The namespace of a cluster-wide one is empty.
@@ -92,11 +94,6 @@ impl Store {
         self.given.values()
     }
 
-    /// Whether an object comes from manifests.
-    pub(crate) fn is_given(&self, key: &Key) -> bool {
-        self.given.contains_key(key)
-    }
-
     /// Whether the cluster answered about an object, by itself or in a list of all of its kind.
     pub(crate) fn is_answered(&self, kind: &str, namespace: &str, name: &str) -> bool {
         let key = Key::new(kind, namespace, name);
@@ -107,8 +104,18 @@ impl Store {
     }
 
     /// Whether a list came whole.
-    fn is_listed(&self, query: &Query) -> bool {
+    pub(crate) fn is_listed(&self, query: &Query) -> bool {
         matches!(self.lists.get(query), Some(Fact::Known(())))
+    }
+
+    /// Says that an object stands for so many.
+    pub(crate) fn stands_for(&mut self, key: Key, number: usize) {
+        self.numbers.insert(key, number);
+    }
+
+    /// How many an object stands for.
+    pub(crate) fn number(&self, object: &Object) -> usize {
+        self.numbers.get(&Key::of(object)).copied().unwrap_or(1)
     }
 
     /// Takes the cluster's answer about one object.

@@ -93,7 +93,8 @@ pub(crate) fn workloads<'o>(
     for object in objects {
         let kind = kind_of(object.api_version(), object.kind());
         if kind == "Pod" {
-            let workload = Workload::of_pod(object.clone());
+            let mut workload = Workload::of_pod(object.clone());
+            workload.pods = store.number(object);
             for owner in workload.owners(store) {
                 served.insert((
                     workload.target.namespace.clone(),

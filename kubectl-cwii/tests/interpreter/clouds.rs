@@ -55,7 +55,7 @@ impl World {
                 let host = url.trim_start_matches("https://");
                 let account = command
                     .flag(&["profile"])
-                    .and_then(|profile| digits(profile))
+                    .and_then(digits)
                     .or_else(|| self.account())
                     .ok_or("nobody knows the account that the provider is created in")?;
                 let arn = format!(

@@ -442,13 +442,22 @@ impl World {
     }
 
     fn tenant(&self, old: &Value) -> Option<String> {
-        variable(old, "AZURE_TENANT_ID").or_else(|| {
-            self.objects
-                .iter()
-                .map(|object| text(object, "/data/AZURE_TENANT_ID"))
-                .find(|tenant| !tenant.is_empty())
-                .map(str::to_owned)
-        })
+        variable(old, "AZURE_TENANT_ID")
+            .or_else(|| {
+                self.objects
+                    .iter()
+                    .map(|object| text(object, "/data/AZURE_TENANT_ID"))
+                    .find(|tenant| !tenant.is_empty())
+                    .map(str::to_owned)
+            })
+            .or_else(|| {
+                // AKS' webhook knows the cluster's tenant.
+                let aks = |document: &Value| text(document, "/identity/tenantId").to_owned();
+                self.trust
+                    .values()
+                    .map(aks)
+                    .find(|tenant| !tenant.is_empty())
+            })
     }
 
     /// The token of a new pod is new as well: what was written down of the old one's claims is what the new one's are.

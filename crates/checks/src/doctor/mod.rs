@@ -1,7 +1,7 @@
 //! A workload from the API server to the cloud's trust configuration.
 //!
 //! [`Facts`] are what was learnt of one workload, each with its own failure. A [`Case`] is how rules see them: every look
-//! is noted, and a look that could not be taken ends a rule with a [`Gap`] instead of a verdict. [`examine`] runs all rules and
+//! is noted, and a look that could not be taken ends a rule with a [`Gap`] instead of a verdict. [`examine()`] runs all rules and
 //! puts the root cause first.
 
 mod case;

@@ -43,7 +43,8 @@ pub(super) fn report(report: &Report, style: &Style, amount: Amount) -> String {
     }
     if amount != Amount::Short {
         let unknown = unsettled(report, Status::Unknown);
-        page.unsettled(&unknown, &unsettled(report, Status::Skipped));
+        let skipped = unsettled(report, Status::Skipped);
+        page.unsettled(&unknown, &skipped, amount);
     }
     page.blank();
     page.counts(report);
@@ -75,7 +76,7 @@ pub(super) fn sweep(sweep: &Sweep, style: &Style, amount: Amount) -> String {
         }
     }
     if amount != Amount::Short {
-        page.unsettled(&sweep.unknown, &sweep.skipped);
+        page.unsettled(&sweep.unknown, &sweep.skipped, amount);
     }
     page.blank();
     let summary = &sweep.summary;
@@ -435,8 +436,8 @@ impl<'s> Page<'s> {
         self.line(&style.paint(Tone::Faint, &more));
     }
 
-    /// One line for each reason.
-    fn unsettled(&mut self, unknown: &[Unsettled], skipped: &[Unsettled]) {
+    /// One line for each reason; of what no flag settles one for all, unless everything is wanted.
+    fn unsettled(&mut self, unknown: &[Unsettled], skipped: &[Unsettled], amount: Amount) {
         if unknown.is_empty() && skipped.is_empty() {
             return;
         }
@@ -451,12 +452,23 @@ impl<'s> Page<'s> {
                 self.line(&line);
             }
         }
-        for one in skipped {
-            let text = format!(
-                "not looked at: {}, {}",
-                plural(one.codes.len(), "check"),
-                self.style.show(&one.why)
-            );
+        let (by_flag, others): (Vec<_>, Vec<_>) = skipped
+            .iter()
+            .partition(|one| amount == Amount::Wide || one.settled_by.is_some());
+        let mut lines: Vec<_> = by_flag
+            .iter()
+            .map(|one| (one.codes.len(), self.style.show(&one.why)))
+            .collect();
+        match others.as_slice() {
+            [] => {}
+            [only] => lines.push((only.codes.len(), self.style.show(&only.why))),
+            several => lines.push((
+                several.iter().map(|one| one.codes.len()).sum(),
+                format!("for {} other reasons, which `-o wide` names", several.len()),
+            )),
+        }
+        for (count, why) in lines {
+            let text = format!("not looked at: {}, {why}", plural(count, "check"));
             for line in self.style.wrap("", &text, "  ") {
                 self.line(&self.style.paint(Tone::Faint, &line));
             }

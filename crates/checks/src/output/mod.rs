@@ -5,12 +5,14 @@
 //! one text out. Whatever came from a cluster, a token or a document is escaped where it is written, so a renderer can be
 //! handed anything.
 
+pub mod explain;
 mod github;
 mod html;
 mod human;
 mod junit;
 mod machine;
 mod model;
+pub mod reference;
 mod sarif;
 mod stage;
 mod sweep;

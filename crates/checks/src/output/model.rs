@@ -7,6 +7,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use schemars::JsonSchema;
 use serde::Serialize;
+use serde_json::Value;
 
 use super::stage::Stage;
 use crate::{
@@ -16,7 +17,7 @@ use crate::{
 };
 
 /// Where the documentation of codes lies, from the root of the project.
-const DOCUMENTATION: &str = "docs/checks";
+pub(super) const DOCUMENTATION: &str = "docs/checks";
 
 /// What a report says of its surroundings.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -315,6 +316,8 @@ pub struct Fix {
     pub summary: String,
     /// Commands to paste.
     pub commands: Vec<String>,
+    /// The JSON patch (RFC 6902) that a `kubectl patch` among them carries, for programs.
+    pub patch: Option<Value>,
 }
 
 /// How far a fix may be applied without thinking.
@@ -643,6 +646,7 @@ impl Fix {
             },
             summary: fix.summary.clone(),
             commands: fix.commands.clone(),
+            patch: fix.commands.iter().find_map(|command| patch(command)),
         })
     }
 }
@@ -680,6 +684,19 @@ impl Level {
     }
 }
 
+/// The document of `kubectl patch … --type=json -p '[…]'`.
+fn patch(command: &str) -> Option<Value> {
+    let (head, rest) = command.split_once('\'')?;
+    let is_patch = head.starts_with("kubectl ")
+        && head.contains(" patch ")
+        && head.contains("--type=json")
+        && head.trim_end().ends_with("-p");
+    let document = rest.strip_suffix('\'')?;
+    is_patch
+        .then(|| serde_json::from_str(document).ok())
+        .flatten()
+}
+
 /// Why a rule passed: what it looked at.
 fn looked_at(entry: &Entry) -> String {
     let needs: Vec<_> = rule(entry.code)
@@ -703,4 +720,26 @@ fn name_of(need: Need) -> String {
         .next()
         .map(|first| first.to_ascii_lowercase().to_string() + letters.as_str())
         .unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_patch_of_a_command_is_there_for_programs() {
+        let command = r#"kubectl -n shop patch deployment a --type=json -p '[{"op":"remove","path":"/spec/x"}]'"#;
+        assert_eq!(
+            patch(command),
+            Some(serde_json::json!([{"op": "remove", "path": "/spec/x"}]))
+        );
+        for other in [
+            "kubectl -n shop annotate serviceaccount a b='c'",
+            "kubectl -n shop patch deployment a --type=merge -p '{}'",
+            "aws iam update-assume-role-policy --role-name a --policy-document '{}'",
+            "kubectl patch a --type=json -p 'x'",
+        ] {
+            assert_eq!(patch(other), None, "{other}");
+        }
+    }
 }

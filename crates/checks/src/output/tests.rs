@@ -751,3 +751,49 @@ fn pods_of_one_workload_share_a_row_and_their_own_faults_are_one() {
     let names = Document::Sweep(&sweep).render(Format::Name, &Style::default());
     assert_eq!(names, "deployment/checkout\n");
 }
+
+#[test]
+fn what_no_flag_settles_takes_one_line_unless_everything_is_wanted() {
+    let skipped = |why: &str, need| State::Skipped {
+        why: why.into(),
+        need,
+    };
+    let report = report(&examination(vec![
+        ("AWS05", skipped("a", Some(Need::Trust))),
+        ("ISS06", skipped("b", None)),
+        ("TOK05", skipped("c", Some(Need::Events))),
+        ("TOK09", skipped("c", Some(Need::Events))),
+    ]));
+    let lines = |format| -> Vec<String> {
+        let page = Document::Report(&report).render(format, &Style::default());
+        page.lines()
+            .filter(|line| line.starts_with("not looked at"))
+            .map(str::to_owned)
+            .collect()
+    };
+    assert_eq!(
+        lines(Format::Human),
+        [
+            "not looked at: 1 check, settled by `--trust`",
+            "not looked at: 3 checks, for 2 other reasons, which `-o wide` names"
+        ]
+    );
+    assert_eq!(lines(Format::Wide).len(), 3);
+}
+
+#[test]
+fn a_sweep_of_ten_thousand_pods_keeps_what_is_printed_and_no_more() {
+    let mut builder = SweepBuilder::new(context(), Policy::default());
+    let broken = sample();
+    for index in 0..10_000 {
+        let pod = target(&format!("pod-{index}"));
+        builder.add(&pod, &pod, &broken);
+    }
+    let sweep = builder.finish();
+    assert_eq!(sweep.summary.fail, 10_000);
+    assert_eq!(sweep.findings.len(), 1);
+    assert_eq!((sweep.unknown.len(), sweep.skipped.len()), (1, 1));
+    assert_eq!(sweep.skipped[0].count, 10_000);
+    let page = Document::Sweep(&sweep).render(Format::Short, &Style::default());
+    assert!(page.lines().count() < 10_050);
+}

@@ -3,6 +3,7 @@
 //! Source: IAM user guide, "IAM JSON policy elements reference", "Policy evaluation logic", "IAM policy elements:
 //! variables and tags". Where the real STS was recorded to differ, the recording wins.
 
+use cwii_contract::types::RoleArn;
 use serde_json::Value;
 
 use crate::{
@@ -169,6 +170,25 @@ impl Policy {
             statements,
             source: node.value.clone(),
             pointer: node.pointer.clone(),
+        })
+    }
+
+    /// The statement that names a role as a principal of AWS for an action: by its ARN, by its account, or with everybody. Its
+    /// conditions are not looked at, nor is any `Deny`: a role that no statement names is not admitted, whatever they say.
+    #[must_use]
+    pub fn statement_for_role(&self, role: &RoleArn, action: &str) -> Option<&Statement> {
+        let account = format!("arn:{}:iam::{}:root", role.partition(), role.account());
+        self.statements.iter().find(|statement| {
+            let principals = &statement.principals;
+            let named = principals.anyone
+                || principals.named.iter().any(|principal| {
+                    principal.kind == "AWS"
+                        && ["*", role.as_str(), role.account(), &account]
+                            .contains(&principal.value.as_str())
+                });
+            statement.effect == Effect::Allow
+                && named != principals.negated
+                && statement.actions.include(action)
         })
     }
 

@@ -28,7 +28,7 @@ use crate::{
     report::{Applicability, Finding, Subject},
 };
 
-group! { aws01 aws03 aws04 aws05 aws06 aws07 aws08 aws09 aws10 aws12 aws19 aws20 }
+group! { aws01 aws02 aws03 aws04 aws05 aws06 aws07 aws08 aws09 aws10 aws11 aws12 aws13 aws14 aws15 aws16 aws17 aws18 aws19 aws20 aws21 aws22 }
 
 /// What the rules on trust documents look at.
 const NEEDS: &[Need] = &[

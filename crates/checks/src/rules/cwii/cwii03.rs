@@ -42,7 +42,7 @@ use super::provider_of;
 use crate::{
     doctor::{Case, Gap, Need, Object, Outcome, Rule},
     report::Finding,
-    rules::words::{Place, ago},
+    rules::words::{Place, ago, restarted},
 };
 
 pub(super) const RULE: Rule = Rule::new(
@@ -120,6 +120,9 @@ fn shadowed(case: &Case<'_>, layers: &[Layer], key: &str) -> Option<Finding> {
     }
     if let Some(place) = place(case, winner) {
         finding = finding.command(place.annotate(&[], &[key]));
+        if place.template.is_none() {
+            finding = restarted(finding, case);
+        }
     }
     Some(finding)
 }
@@ -165,6 +168,9 @@ fn switched_off(case: &Case<'_>, layers: &[Layer]) -> Vec<Finding> {
             finding = finding
                 .at(place.at_annotation(&key))
                 .command(place.annotate(&[], &[&key]));
+            if place.template.is_none() {
+                finding = restarted(finding, case);
+            }
         }
         findings.push(finding);
     }
@@ -248,7 +254,10 @@ mod tests {
         assert_eq!(findings[0].severity(), Severity::Warning);
         assert_eq!(
             findings[0].fix.commands,
-            ["kubectl -n shop annotate deployment checkout cwii.dev/aws-role-arn-"]
+            [
+                "kubectl -n shop annotate deployment checkout cwii.dev/aws-role-arn-",
+                "kubectl -n shop rollout restart deployment checkout",
+            ]
         );
     }
 

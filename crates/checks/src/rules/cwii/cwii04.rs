@@ -43,7 +43,7 @@ use crate::{
 };
 
 pub(super) const RULE: Rule = Rule::new("CWII04", &[Need::Pod], check).blocked_by(&[
-    "POD02", "POD10", "POD13", "POD16", "POD17", "POD21", "CWII01", "TOK02", "TOK03", "TOK04", "TOK05",
+    "POD02", "POD10", "POD13", "POD16", "POD17", "POD19", "POD21", "CWII01", "TOK02", "TOK03", "TOK04", "TOK05",
     "TOK06", "TOK09", "ISS01", "ISS02", "ISS03", "ISS05", "ISS06", "ISS08", "ISS10", "ISS14",
     "AWS01", "AWS02", "AWS03", "AWS04", "AWS05", "AWS06", "AWS07", "AWS09", "AWS10", "AWS15", "GCP01",
     "GCP02", "GCP03", "GCP04", "GCP05", "GCP06", "GCP07", "GCP08", "GCP10", "AZ01", "AZ02", "AZ03",

@@ -37,6 +37,7 @@ use super::{is_silent, place_of, provider_of};
 use crate::{
     doctor::{Case, Gap, Need, Outcome, Rule},
     report::{Applicability, Finding},
+    rules::words::restarted,
 };
 
 pub(super) const RULE: Rule = Rule::new(
@@ -77,6 +78,9 @@ fn check(case: &Case<'_>) -> Result<Outcome, Gap> {
                 finding = finding
                     .command(place.annotate(&[(waited, "true")], &[]))
                     .applicable(Applicability::Unsafe);
+                if place.template.is_none() {
+                    finding = restarted(finding, case);
+                }
             } else {
                 finding = finding
                     .command(place.annotate(&[], &[key]))
@@ -122,7 +126,10 @@ mod tests {
         );
         assert_eq!(
             findings[0].fix.commands,
-            ["kubectl -n shop annotate serviceaccount checkout cwii.dev/aws-verify=true --overwrite"]
+            [
+                "kubectl -n shop annotate serviceaccount checkout cwii.dev/aws-verify=true --overwrite",
+                "kubectl -n shop rollout restart deployment checkout",
+            ]
         );
     }
 

@@ -13,7 +13,7 @@ use crate::{
     facts::Fact,
 };
 
-group! { epi03 epi04 epi05 epi07 }
+group! { epi01 epi02 epi03 epi04 epi05 epi06 epi07 epi08 epi09 epi10 epi11 epi12 epi13 epi14 epi15 epi16 }
 
 /// The needs of whoever asks whether a pod has Pod Identity.
 const NEEDS: &[Need] = crate::doctor::MECHANISMS;

@@ -36,6 +36,7 @@
 use serde_json::json;
 
 use super::{
+    anew,
     matching::{self, Kind},
     per_wish, shell,
 };
@@ -111,7 +112,7 @@ fn check(case: &Case<'_>) -> Result<Outcome, Gap> {
                     ))
                     .command(webhook.patch(&json!([{"op": "remove", "path": clause.pointer}])));
             }
-            findings.push(finding);
+            findings.push(anew(case, wish, finding));
         }
         Ok(Some(findings))
     })

@@ -315,7 +315,8 @@ mod tests {
         assert_eq!(
             findings[0].fix.commands,
             [
-                r#"kubectl patch mutatingwebhookconfiguration cwii --type=json -p '[{"op":"add","path":"/webhooks/0/clientConfig/service/port","value":8443}]'"#
+                r#"kubectl patch mutatingwebhookconfiguration cwii --type=json -p '[{"op":"add","path":"/webhooks/0/clientConfig/service/port","value":8443}]'"#,
+                "kubectl -n shop rollout restart deployment checkout",
             ]
         );
     }
@@ -354,7 +355,10 @@ mod tests {
         };
         assert_eq!(
             findings[0].fix.commands,
-            ["kubectl -n cwii-system scale deployment cwii-webhook --replicas=2"]
+            [
+                "kubectl -n cwii-system scale deployment cwii-webhook --replicas=2",
+                "kubectl -n shop rollout restart deployment checkout",
+            ]
         );
     }
 

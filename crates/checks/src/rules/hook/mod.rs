@@ -11,6 +11,7 @@ use super::words::quote as shell;
 use webhook::{Webhook, Wish};
 
 use crate::{
+    catalogue::Severity,
     doctor::{Case, Gap, Outcome},
     report::Finding,
 };
@@ -24,10 +25,31 @@ fn each(
     per_wish(case, |wish, webhooks| {
         let mut all = Answers::default();
         for webhook in webhooks {
-            all.add(ask(wish, webhook));
+            all.add(ask(wish, webhook).map(|answer| {
+                answer.map(|findings| {
+                    findings
+                        .into_iter()
+                        .map(|finding| anew(case, wish, finding))
+                        .collect()
+                })
+            }));
         }
         all.into_answer()
     })
+}
+
+/// A pod that lacks its injection gets it only when it is made anew, whatever was mended before.
+fn anew(case: &Case<'_>, wish: &Wish<'_>, finding: Finding) -> Finding {
+    match restart(case) {
+        Some(command)
+            if wish.lacking()
+                && finding.severity() == Severity::Error
+                && !finding.fix.commands.contains(&command) =>
+        {
+            finding.command(command)
+        }
+        _ => finding,
+    }
 }
 
 /// The same with all webhooks of a mechanism at once; not asked where it has none, which is HOOK01.

@@ -60,7 +60,7 @@ pub(super) const RULE: Rule = Rule::new(
     check,
 )
 .blocked_by(&[
-    "POD01", "POD02", "POD03", "POD04", "POD05", "POD06", "POD07", "POD08", "POD11", "POD14", "POD15",
+    "AKS01", "AKS02", "POD01", "POD02", "POD03", "POD04", "POD05", "POD06", "POD07", "POD08", "POD11", "POD14", "POD15",
     "POD19", "EPI05", "CWII01", "CWII06", "CWII07", "HOOK01", "HOOK02", "HOOK03", "HOOK05", "HOOK06", "HOOK07",
     "HOOK08", "HOOK12", "AKS01",
 ]);
@@ -159,6 +159,10 @@ fn missing(
     }
     let path = container.variable(file)?;
     if path.is_empty() || !path.starts_with('/') {
+        return None;
+    }
+    // A document of the application's own may be in its image.
+    if mechanism.provider == Provider::Gcp && !path.starts_with("/var/run/secrets/") {
         return None;
     }
     // What lies in the volume under that name is TOK10's.

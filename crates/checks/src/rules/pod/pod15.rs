@@ -33,7 +33,7 @@
 use serde_json::Value;
 
 use crate::{
-    doctor::{Case, Gap, Need, Object, Outcome, Rule},
+    doctor::{Case, Gap, Need, Object, Outcome, Rule, known},
     facts::Fact,
     report::Finding,
     rules::words::restarted,
@@ -49,15 +49,13 @@ fn check(case: &Case<'_>) -> Result<Outcome, Gap> {
     let Some(owner) = case.owners().first() else {
         return Ok(Outcome::not_applicable("the pod has no template"));
     };
-    let known = case.owners().iter().find_map(|owner| match &owner.object {
+    let with_template = case.owners().iter().find_map(|owner| match &owner.object {
         Fact::Known(object) if object.template_pointer().is_some() => Some(object),
         _ => None,
     });
-    let Some(object) = known else {
-        return Err(Gap::Unknown(
-            Need::Owners,
-            format!("{} `{}` could not be read, which has the template", owner.kind, owner.name),
-        ));
+    let Some(object) = with_template else {
+        known(&owner.object, Need::Owners)?;
+        return Ok(Outcome::not_applicable("no controller has a template"));
     };
     let Some(template) = object.template_pod().filter(|_| made_this_pod(object, pod)) else {
         return Ok(Outcome::not_applicable(

@@ -63,10 +63,10 @@ fn check(case: &Case<'_>) -> Result<Outcome, Gap> {
         let concerns = match reason {
             "FailedMount" | "FailedAttachVolume" => is_of_pod && !is_running,
             "FailedCreate" => {
-                case.owners()
-                    .iter()
-                    .any(|owner| owner.kind == kind && owner.name == name)
-                    && (case.is_template() || pod.created().is_none_or(|created| at > created))
+                case.owners().iter().any(|owner| {
+                    let is_it = owner.kind == kind && owner.name == name;
+                    is_it || (case.is_template() && is_between(&owner.kind, &owner.name, kind, name))
+                }) && (case.is_template() || pod.created().is_none_or(|created| at > created))
             }
             _ => false,
         };
@@ -110,6 +110,12 @@ fn about(event: &Object) -> (&str, &str) {
             .unwrap_or_default()
     };
     (text("kind"), text("name"))
+}
+
+/// Whether something stands between a workload without pods and the pods that it cannot make.
+fn is_between(owner_kind: &str, owner: &str, kind: &str, name: &str) -> bool {
+    matches!((owner_kind, kind), ("Deployment", "ReplicaSet") | ("CronJob", "Job"))
+        && name.strip_prefix(owner).is_some_and(|rest| rest.starts_with('-'))
 }
 
 fn last_seen(event: &Object) -> Option<Timestamp> {
@@ -200,6 +206,16 @@ mod tests {
         assert_eq!(with(vec![failed.clone()]).decide("POD21"), Ok(Outcome::Pass));
         let pending = with(vec![failed]).pod(|pod| pod["status"] = json!({"phase": "Pending"}));
         assert_eq!(pending.messages("POD21").len(), 1);
+    }
+
+    #[test]
+    fn a_workload_without_pods_is_told_by_its_replica_sets() {
+        let fixture = with(vec![event("FailedCreate", "ReplicaSet", "checkout-5c9", "2026-11-22T11:50:00Z", WEBHOOK)])
+            .with(|facts| {
+                facts.from_template = true;
+                facts.owners.remove(0);
+            });
+        assert_eq!(fixture.messages("POD21").len(), 1);
     }
 
     #[test]
