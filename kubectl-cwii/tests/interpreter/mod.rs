@@ -75,6 +75,7 @@ impl World {
     pub(crate) fn write(&self, dir: &Path) {
         let list = json!({"apiVersion": "v1", "kind": "List", "items": self.objects});
         fs::write(dir.join("manifests.yaml"), pretty(&list)).unwrap();
+        // An empty directory would be documents that were given and lack everything.
         if self.trust.is_empty() {
             return;
         }
