@@ -3,7 +3,10 @@
 //! Rules are pure, so each runs whatever became of the others; what a failed rule explains is taken back afterwards. A
 //! rule that passes in spite of a failure before it has seen what it needed, and keeps its verdict.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::LazyLock,
+};
 
 use super::{
     case::{Case, Gap},
@@ -64,20 +67,35 @@ pub enum State {
     NotApplicable(String),
 }
 
+/// The rules with their entries, looked up once: a sweep examines thousands.
+static RULES: LazyLock<Vec<(&'static Rule, &'static Entry)>> = LazyLock::new(|| {
+    rules()
+        .filter_map(|rule| Some((rule, rule.entry()?)))
+        .collect()
+});
+
+/// The place of each code in the catalogue's order.
+static ORDER: LazyLock<BTreeMap<&'static str, usize>> = LazyLock::new(|| {
+    RULES
+        .iter()
+        .enumerate()
+        .map(|(index, (_, entry))| (entry.code, index))
+        .collect()
+});
+
 /// Runs all rules.
 #[must_use]
 pub fn examine(facts: &Facts) -> Examination {
     let mechanisms = mechanism::detect(facts);
     let mut outcomes: BTreeMap<&'static str, Result<Outcome, Gap>> = BTreeMap::new();
     let mut verdicts = Vec::new();
-    for rule in rules() {
-        let Some(entry) = rule.entry() else { continue };
+    for (rule, entry) in RULES.iter() {
         match rule.decide {
             Decide::Here(decide) => {
                 outcomes.insert(entry.code, decide(&Case::new(facts, &mechanisms)));
             }
             Decide::Elsewhere(place) => verdicts.push(Verdict {
-                entry,
+                entry: *entry,
                 state: State::Skipped {
                     why: place.describe(),
                     need: None,
@@ -85,8 +103,8 @@ pub fn examine(facts: &Facts) -> Examination {
             }),
         }
     }
-    for rule in rules() {
-        let (Some(entry), Some(outcome)) = (rule.entry(), outcomes.get(rule.code)) else {
+    for (rule, entry) in RULES.iter() {
+        let Some(outcome) = outcomes.get(entry.code) else {
             continue;
         };
         let states = match outcome {
@@ -106,14 +124,12 @@ pub fn examine(facts: &Facts) -> Examination {
                 need: Some(*need),
             }],
         };
-        verdicts.extend(states.into_iter().map(|state| Verdict { entry, state }));
+        verdicts.extend(states.into_iter().map(|state| Verdict {
+            entry: *entry,
+            state,
+        }));
     }
-    // Stable: the catalogue's order stays within a rank.
-    let order: BTreeMap<_, _> = rules()
-        .enumerate()
-        .map(|(index, rule)| (rule.code, index))
-        .collect();
-    verdicts.sort_by_key(|verdict| (verdict.state.rank(), order.get(verdict.entry.code).copied()));
+    verdicts.sort_by_key(|verdict| (verdict.state.rank(), ORDER.get(verdict.entry.code).copied()));
     Examination {
         mechanisms,
         verdicts,
