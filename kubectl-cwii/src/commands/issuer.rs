@@ -236,7 +236,7 @@ impl Report {
         let problem = seen.trouble.as_ref().or(seen.jwks_trouble.as_ref());
         let answered = seen.discovery.is_some() || seen.jwks.is_some();
         // A host that is an address is ISS01's.
-        let private: Vec<String> = seen
+        let _private: Vec<String> = seen
             .addresses
             .iter()
             .map(ToString::to_string)

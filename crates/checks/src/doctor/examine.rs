@@ -95,7 +95,7 @@ pub fn examine(facts: &Facts) -> Examination {
                 outcomes.insert(entry.code, decide(&Case::new(facts, &mechanisms)));
             }
             Decide::Elsewhere(place) => verdicts.push(Verdict {
-                entry: *entry,
+                entry,
                 state: State::Skipped {
                     why: place.describe(),
                     need: None,
@@ -125,7 +125,7 @@ pub fn examine(facts: &Facts) -> Examination {
             }],
         };
         verdicts.extend(states.into_iter().map(|state| Verdict {
-            entry: *entry,
+            entry,
             state,
         }));
     }
