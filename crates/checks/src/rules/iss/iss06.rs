@@ -37,7 +37,7 @@
 use cwii_token::DiscoveryFlaw;
 use serde_json::{Value, json};
 
-use super::{PUBLISHED, document, near, of_published, unread};
+use super::{document, near, of_published, unread};
 use crate::{
     doctor::{Case, Gap, Need, Outcome, Rule, known},
     facts::{DocumentAnswer, Fact, TransportProblemKind},

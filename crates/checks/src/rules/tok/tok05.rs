@@ -35,7 +35,6 @@ use cwii_token::span::humanize;
 use super::{NO_TOKEN, claim, leeway, presents, reader, real};
 use crate::{
     doctor::{Case, Gap, Need, Outcome, Rule, known},
-    facts::Fact,
     report::Finding,
     rules::federation::each,
 };
