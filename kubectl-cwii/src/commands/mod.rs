@@ -77,8 +77,3 @@ pub(crate) async fn run(command: Command, context: &mut Context) -> anyhow::Resu
         Command::Options => options::run(context),
     }
 }
-
-/// For a command that this build does not have yet.
-pub(crate) fn not_built(name: &str) -> anyhow::Error {
-    Problem::new(format!("`{name}` is not part of this build yet")).into()
-}

@@ -124,10 +124,7 @@ pub fn examine(facts: &Facts) -> Examination {
                 need: Some(*need),
             }],
         };
-        verdicts.extend(states.into_iter().map(|state| Verdict {
-            entry,
-            state,
-        }));
+        verdicts.extend(states.into_iter().map(|state| Verdict { entry, state }));
     }
     verdicts.sort_by_key(|verdict| (verdict.state.rank(), ORDER.get(verdict.entry.code).copied()));
     Examination {
