@@ -209,6 +209,10 @@ impl Library {
             }
             Shape::Terraform => {
                 let (kept, known) = recognise::terraform(document);
+                // What only looked like Terraform has nothing left that could be stored and read back.
+                if recognise::shape(file, &kept) != Some(shape) {
+                    return Err(recognise::not_recognised(file, document));
+                }
                 objects = known;
                 validate(shape, &kept).map_err(&malformed)?;
                 self.clusters

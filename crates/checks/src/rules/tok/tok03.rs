@@ -53,7 +53,7 @@ use crate::{
 };
 
 pub(super) const RULE: Rule = Rule::new("TOK03", super::NEEDS, check)
-    .blocked_by(&["POD08", "CWII06", "GCP01", "TOK11"]);
+    .blocked_by(&["POD08", "CWII01", "CWII06", "GCP01", "TOK11"]);
 
 fn check(case: &Case<'_>) -> Result<Outcome, Gap> {
     let concerns = |mechanism: &Mechanism| {
