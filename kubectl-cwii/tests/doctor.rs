@@ -13,6 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use nix::sys::resource::{UsageWho, getrusage};
 use serde_json::{Value, json};
 use support::{Api, finish, kubectl_cwii};
 
@@ -447,6 +448,9 @@ fn a_sweep_lists_each_kind_in_pages_and_asks_for_no_pod() {
         }
     }
     let (rounds, requests) = rounds(&stderr);
+    // Of all children that were waited for; no other reads as much.
+    let memory = getrusage(UsageWho::RUSAGE_CHILDREN).unwrap().max_rss();
+    println!("peak memory: {} MB", memory / 1024);
     println!(
         "sweep of {} pods: {took:?}, {rounds} rounds, {requests} requests",
         namespaces * workloads * pods
