@@ -424,8 +424,30 @@ fn a_sweep_lists_each_kind_in_pages_and_asks_for_no_pod() {
     let mut command = kubectl_cwii(&["doctor", "-A", "-v", "6", "-o", "json"]);
     command.env("KUBECONFIG", config);
     let begin = Instant::now();
-    let (code, stdout, stderr) = finish(&mut command);
+    let (output, errors) = (dir.path().join("out"), dir.path().join("err"));
+    let mut child = command
+        .stdout(std::fs::File::create(&output).unwrap())
+        .stderr(std::fs::File::create(&errors).unwrap())
+        .spawn()
+        .unwrap();
+    // The peak of its own memory; what a parent is told of a child counts the parent's as well.
+    let mut memory = 0;
+    let status = loop {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", child.id()));
+        let peak = status.ok().and_then(|status| {
+            let line = status.lines().find(|line| line.starts_with("VmHWM"))?;
+            line.split_whitespace().nth(1)?.parse::<u64>().ok()
+        });
+        memory = memory.max(peak.unwrap_or_default());
+        if let Some(status) = child.try_wait().unwrap() {
+            break status;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    };
     let took = begin.elapsed();
+    let code = status.code();
+    let read = |path| std::fs::read_to_string(path).unwrap();
+    let (stdout, stderr) = (read(output), read(errors));
     assert!(matches!(code, Some(0 | 1 | 3)), "{code:?} {stderr}");
     let sweep = report(&stdout);
     assert_eq!(
@@ -447,6 +469,7 @@ fn a_sweep_lists_each_kind_in_pages_and_asks_for_no_pod() {
         }
     }
     let (rounds, requests) = rounds(&stderr);
+    println!("peak memory: {} MB", memory / 1024);
     println!(
         "sweep of {} pods: {took:?}, {rounds} rounds, {requests} requests",
         namespaces * workloads * pods

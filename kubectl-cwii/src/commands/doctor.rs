@@ -5,7 +5,7 @@ use std::{path::PathBuf, time::Instant};
 use clap::{Args, ValueEnum, ValueHint};
 use cwii_checks::{
     Severity,
-    doctor::{Examination, State, Target, examine},
+    doctor::{Examination, State, examine},
     facts::Fact,
     output::{self, Document, Policy, Report, Style, Sweep, SweepBuilder},
 };
@@ -23,7 +23,6 @@ use crate::{
         manifest, rbac,
         store::Store,
         sweep::Selector,
-        workload::Workload,
     },
     problem::Problem,
     sources,
@@ -110,14 +109,6 @@ pub(crate) enum FailOn {
     Warning,
     /// Nothing.
     Never,
-}
-
-/// A workload and what all rules made of it.
-struct Examined {
-    workload: Workload,
-    /// What it is listed as: the topmost controller, or itself.
-    row: Target,
-    examination: Examination,
 }
 
 pub(crate) async fn run(arguments: &Doctor, context: &mut Context) -> anyhow::Result<ExitStatus> {
@@ -209,20 +200,6 @@ pub(crate) async fn run(arguments: &Doctor, context: &mut Context) -> anyhow::Re
     }
     surroundings.fill_from_documents();
     surroundings.look_behind_webhooks(&store);
-    let is_alone = chosen.len() == 1;
-    let mut examined = Vec::new();
-    for workload in chosen {
-        let mut facts = assemble(&store, &surroundings, &workload, is_alone);
-        if let (Some(source), true) = (&source, arguments.probe) {
-            let probe = Probe::of(&store, &surroundings, &workload);
-            probe.run(source, &workload).await.fill(&mut facts);
-        }
-        examined.push(Examined {
-            examination: examine(&facts),
-            row: workload.row(&store),
-            workload,
-        });
-    }
     let about = output::Context {
         tool_version: env!("CARGO_PKG_VERSION").to_owned(),
         kube_context: cluster
@@ -238,11 +215,65 @@ pub(crate) async fn run(arguments: &Doctor, context: &mut Context) -> anyhow::Re
             Fact::Known(version) => Some(version.clone()),
             _ => None,
         },
-        // Of manifests the same is said every time.
-        elapsed: cluster.as_ref().map(|_| begin.elapsed()),
+        elapsed: None,
     };
-    let stopped = context.stop.reason().map(ExitStatus::from);
-    let told = document(&examined, arguments, about, stopped);
+    let policy = Policy {
+        fail_on: match arguments.fail_on {
+            FailOn::Error | FailOn::Never => Severity::Error,
+            FailOn::Warning => Severity::Warning,
+        },
+        allow_unknown: arguments.allow_unknown,
+    };
+    let is_alone = chosen.len() == 1;
+    let mut sweep = SweepBuilder::new(about.clone(), policy);
+    let mut report = None;
+    let mut is_open = false;
+    // Of many workloads nothing is kept but what the sweep says of them.
+    for workload in chosen {
+        let mut facts = assemble(&store, &surroundings, &workload, is_alone);
+        if let (Some(source), true) = (&source, arguments.probe) {
+            let probe = Probe::of(&store, &surroundings, &workload);
+            probe.run(source, &workload).await.fill(&mut facts);
+        }
+        let examination = examine(&facts);
+        is_open |= is_inconclusive(&examination);
+        if is_alone {
+            report = Some((workload.target, examination));
+        } else {
+            let row = workload.row(&store);
+            sweep.add(&row, &workload.target, &examination);
+            sweep.stands_for(&row, workload.pods);
+        }
+    }
+    // Of manifests the same is said every time.
+    let elapsed = cluster.as_ref().map(|_| begin.elapsed());
+    let ended = |exit_code: u8| match (context.stop.reason(), arguments.fail_on) {
+        (Some(reason), _) => ExitStatus::from(reason).code(),
+        (None, FailOn::Never) if exit_code == ExitStatus::Findings.code() => {
+            if is_open && !arguments.allow_unknown {
+                ExitStatus::Inconclusive.code()
+            } else {
+                ExitStatus::Success.code()
+            }
+        }
+        _ => exit_code,
+    };
+    let told = match report {
+        Some((target, examination)) => {
+            let about = output::Context { elapsed, ..about };
+            let report = Report::new(&target, &examination, &about, policy);
+            let exit_code = ended(report.summary.exit_code);
+            Told::Report(Box::new(report.ended_with(exit_code)))
+        }
+        None => {
+            if let Some(elapsed) = elapsed {
+                sweep.took(elapsed);
+            }
+            let sweep = sweep.finish();
+            let exit_code = ended(sweep.summary.exit_code);
+            Told::Sweep(Box::new(sweep.ended_with(exit_code)))
+        }
+    };
     let style = Style {
         color: context.terminal.has_color(),
         unicode: context.terminal.has_unicode(),
@@ -259,60 +290,12 @@ pub(crate) async fn run(arguments: &Doctor, context: &mut Context) -> anyhow::Re
     Ok(ExitStatus::of(document.exit_code()))
 }
 
-/// What is told of one workload or of several, and how the command ends.
-fn document(
-    examined: &[Examined],
-    arguments: &Doctor,
-    surroundings: output::Context,
-    stopped: Option<ExitStatus>,
-) -> Told {
-    let policy = Policy {
-        fail_on: match arguments.fail_on {
-            FailOn::Error | FailOn::Never => Severity::Error,
-            FailOn::Warning => Severity::Warning,
-        },
-        allow_unknown: arguments.allow_unknown,
-    };
-    let never = |exit_code: u8| match arguments.fail_on {
-        FailOn::Never if exit_code == ExitStatus::Findings.code() => {
-            without_findings(examined, arguments.allow_unknown).code()
-        }
-        _ => exit_code,
-    };
-    let ended = |exit_code| stopped.map_or(never(exit_code), ExitStatus::code);
-    if let [one] = examined {
-        let report = Report::new(
-            &one.workload.target,
-            &one.examination,
-            &surroundings,
-            policy,
-        );
-        let exit_code = ended(report.summary.exit_code);
-        return Told::Report(Box::new(report.ended_with(exit_code)));
-    }
-    let mut sweep = SweepBuilder::new(surroundings, policy);
-    for one in examined {
-        sweep.add(&one.row, &one.workload.target, &one.examination);
-        sweep.stands_for(&one.row, one.workload.pods);
-    }
-    let sweep = sweep.finish();
-    let exit_code = ended(sweep.summary.exit_code);
-    Told::Sweep(Box::new(sweep.ended_with(exit_code)))
-}
-
-/// How the command ends if no finding is to matter.
-fn without_findings(examined: &[Examined], allow_unknown: bool) -> ExitStatus {
-    // What a failure hides was looked at.
-    let is_open = |state: &State| matches!(state, State::Unknown { need: Some(_), .. });
-    let is_inconclusive = examined
+/// Whether something that was asked for could not be settled. What a failure hides was looked at.
+fn is_inconclusive(examination: &Examination) -> bool {
+    examination
+        .verdicts
         .iter()
-        .flat_map(|one| &one.examination.verdicts)
-        .any(|verdict| is_open(&verdict.state));
-    if is_inconclusive && !allow_unknown {
-        ExitStatus::Inconclusive
-    } else {
-        ExitStatus::Success
-    }
+        .any(|verdict| matches!(verdict.state, State::Unknown { need: Some(_), .. }))
 }
 
 /// A document with what owns it.
