@@ -494,3 +494,56 @@ fn managed() -> Value {
     json!([{"manager": "kube-controller-manager", "operation": "Update", "time": "2026-11-22T10:00:00Z",
         "fieldsV1": {"f:spec": fields}}])
 }
+
+/// The doctor on a directory of the corpus.
+fn corpus(name: &str, arguments: &[&str]) -> (Option<i32>, String, String) {
+    let directory = format!("{}/tests/corpus/{name}", env!("CARGO_MANIFEST_DIR"));
+    let (manifests, trust) = (
+        format!("{directory}/manifests.yaml"),
+        format!("{directory}/trust"),
+    );
+    let mut all = vec!["doctor", "--local", "-f", &manifests, "--trust", &trust];
+    all.extend(["--now", "2026-11-22T12:00:00Z"]);
+    all.extend(arguments);
+    finish(&mut kubectl_cwii(&all))
+}
+
+#[test]
+fn every_format_ends_with_the_same_code_and_the_page_fits_a_terminal() {
+    const FORMATS: [&str; 11] = [
+        "human", "wide", "short", "name", "json", "yaml", "jsonl", "sarif", "junit", "github",
+        "html",
+    ];
+    for (name, expected) in [("aws05-namespace-renamed", 1), ("healthy-eks-irsa", 0)] {
+        for format in FORMATS {
+            let (code, stdout, stderr) = corpus(name, &["-o", format]);
+            assert_eq!(code, Some(expected), "{name} as {format}: {stderr}");
+            assert!(
+                !stdout.is_empty() || format == "name",
+                "{name} as {format}: nothing"
+            );
+            assert!(!stdout.contains('\u{1b}'), "{name} as {format}: colour");
+            let is_page = ["human", "wide", "short"].contains(&format);
+            let too_long = stdout
+                .lines()
+                .find(|line| is_page && line.chars().count() > 100 && line.contains(' '));
+            // A word that cannot be broken stays whole, so that it can be pasted.
+            assert!(
+                too_long.is_none_or(|line| line.split_whitespace().any(|word| word.len() > 60)),
+                "{name} as {format}: {too_long:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn one_container_can_be_looked_at_alone() {
+    let (code, _, stderr) = corpus("healthy-eks-irsa", &["-c", "nobody"]);
+    assert_eq!(code, Some(2));
+    assert!(
+        stderr.contains("has no container `nobody`, expected one of: "),
+        "{stderr}"
+    );
+    let (code, _, stderr) = corpus("healthy-eks-irsa", &["-c", "app"]);
+    assert_eq!(code, Some(0), "{stderr}");
+}

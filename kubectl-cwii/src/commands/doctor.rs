@@ -5,7 +5,7 @@ use std::{path::PathBuf, time::Instant};
 use clap::{Args, ValueEnum, ValueHint};
 use cwii_checks::{
     Severity,
-    doctor::{Examination, State, examine},
+    doctor::{Examination, Facts, State, Verdict, examine},
     facts::Fact,
     output::{self, Document, Policy, Report, Style, Sweep, SweepBuilder},
 };
@@ -235,7 +235,10 @@ pub(crate) async fn run(arguments: &Doctor, context: &mut Context) -> anyhow::Re
             let probe = Probe::of(&store, &surroundings, &workload);
             probe.run(source, &workload).await.fill(&mut facts);
         }
-        let examination = examine(&facts);
+        let mut examination = examine(&facts);
+        if let Some(name) = &arguments.container {
+            keep_container(&mut examination, &facts, name, is_alone)?;
+        }
         is_open |= is_inconclusive(&examination);
         if is_alone {
             report = Some((workload.target, examination));
@@ -281,11 +284,9 @@ pub(crate) async fn run(arguments: &Doctor, context: &mut Context) -> anyhow::Re
         ..Style::default()
     };
     let document = told.document();
-    if let Some(format) = rendering(format) {
-        let text = document.render(format, &style);
-        if !text.is_empty() {
-            context.terminal.line(text.trim_end_matches('\n'));
-        }
+    let text = document.render(rendering(format), &style);
+    if !text.is_empty() {
+        context.terminal.line(text.trim_end_matches('\n'));
     }
     Ok(ExitStatus::of(document.exit_code()))
 }
@@ -313,8 +314,69 @@ impl Told {
     }
 }
 
-fn rendering(format: Format) -> Option<output::Format> {
-    Some(match format {
+/// Leaves out what was found in other containers of the pod than this one.
+fn keep_container(
+    examination: &mut Examination,
+    facts: &Facts,
+    name: &str,
+    is_alone: bool,
+) -> Result<(), Problem> {
+    let Fact::Known(pod) = &facts.pod else {
+        return Ok(());
+    };
+    if is_alone && !pod.containers().any(|container| container.name() == name) {
+        let names: Vec<_> = pod.containers().map(|container| container.name()).collect();
+        return Err(Problem::new(format!(
+            "{} `{}` has no container `{name}`, expected one of: {}",
+            facts.target.kind.to_lowercase(),
+            facts.target.name,
+            names.join(", ")
+        )));
+    }
+    let others: Vec<_> = pod
+        .containers()
+        .filter(|container| container.name() != name)
+        .map(|container| container.pointer() + "/")
+        .collect();
+    let is_elsewhere = |state: &State| match state {
+        State::Fail(finding) | State::Warn(finding) => finding
+            .subject
+            .as_ref()
+            .filter(|subject| subject.kind == "Pod")
+            .and_then(|subject| subject.pointer.as_deref())
+            .is_some_and(|pointer| {
+                let pointer = format!("{pointer}/");
+                others
+                    .iter()
+                    .any(|other| pointer.starts_with(other.as_str()))
+            }),
+        _ => false,
+    };
+    let verdicts = std::mem::take(&mut examination.verdicts);
+    let (elsewhere, mut kept): (Vec<_>, Vec<_>) = verdicts
+        .into_iter()
+        .partition(|verdict| is_elsewhere(&verdict.state));
+    for verdict in elsewhere {
+        if kept.iter().all(|other| other.entry != verdict.entry) {
+            let end = kept
+                .iter()
+                .position(|other| matches!(other.state, State::Pass | State::NotApplicable(_)))
+                .unwrap_or(kept.len());
+            kept.insert(
+                end,
+                Verdict {
+                    entry: verdict.entry,
+                    state: State::Pass,
+                },
+            );
+        }
+    }
+    examination.verdicts = kept;
+    Ok(())
+}
+
+fn rendering(format: Format) -> output::Format {
+    match format {
         Format::Human => output::Format::Human,
         Format::Wide => output::Format::Wide,
         Format::Short => output::Format::Short,
@@ -322,8 +384,11 @@ fn rendering(format: Format) -> Option<output::Format> {
         Format::Json => output::Format::Json,
         Format::Yaml => output::Format::Yaml,
         Format::Jsonl => output::Format::Jsonl,
-        _ => return None,
-    })
+        Format::Sarif => output::Format::Sarif,
+        Format::Junit => output::Format::Junit,
+        Format::Github => output::Format::Github,
+        Format::Html => output::Format::Html,
+    }
 }
 
 /// As that of requests.
@@ -337,4 +402,8 @@ const FORMATS: &[Format] = &[
     Format::Json,
     Format::Yaml,
     Format::Jsonl,
+    Format::Sarif,
+    Format::Junit,
+    Format::Github,
+    Format::Html,
 ];

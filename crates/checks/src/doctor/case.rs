@@ -362,7 +362,7 @@ pub(crate) fn not_collected(need: Need) -> Gap {
         need,
         match need.flag() {
             Some(flag) => format!("{flag} would show {what}"),
-            None => format!("{what} was not among the manifests"),
+            None => format!("{what}: neither given nor read"),
         },
     )
 }

@@ -487,13 +487,16 @@ impl<'s> Page<'s> {
                 Status::Pass => ("ok", Tone::Good),
                 Status::NotApplicable => ("-", Tone::Faint),
             };
-            let text = format!(
-                "{}  {:<6}  {}: {}",
+            let mut text = format!(
+                "{}  {:<6}  {}",
                 " ".repeat(4 - word.len()),
                 result.code,
-                result.name,
-                style.show(&result.message)
+                result.name
             );
+            // What was looked at in vain is for machines to read.
+            if result.status != Status::Pass {
+                text.push_str(&format!(": {}", style.show(&result.message)));
+            }
             self.led((word, tone), &text, "              ");
         }
     }
