@@ -72,13 +72,16 @@ impl Options {
 
 /// The command, with a variable for each flag.
 fn command() -> clap::Command {
-    let command = Flags::command().mut_args(|arg| match arg.get_long() {
-        Some(long) => {
-            let variable = format!("CWII_{}", long.replace('-', "_").to_ascii_uppercase());
-            arg.env(variable).hide_env_values(true)
-        }
-        None => arg,
-    });
+    // No wrapping: whether clap can wrap depends on what else is built with it.
+    let command = Flags::command()
+        .term_width(0)
+        .mut_args(|arg| match arg.get_long() {
+            Some(long) => {
+                let variable = format!("CWII_{}", long.replace('-', "_").to_ascii_uppercase());
+                arg.env(variable).hide_env_values(true)
+            }
+            None => arg,
+        });
     match cwii_contract::settings::default_agent_image(VERSION) {
         Ok(image) => command.mut_arg("agent_image", |arg| {
             arg.required(false).default_value(image.to_string())
