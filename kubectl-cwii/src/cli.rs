@@ -304,6 +304,15 @@ fn laid_out(command: clap::Command, program: Program) -> clap::Command {
     let examples = command.get_after_help().map(respelt);
     let mut command = command
         .help_template(template)
+        .mut_args(|mut argument| {
+            if let Some(help) = argument.get_help().map(respelt) {
+                argument = argument.help(help);
+            }
+            if let Some(help) = argument.get_long_help().map(respelt) {
+                argument = argument.long_help(help);
+            }
+            argument
+        })
         .mut_subcommands(|subcommand| laid_out(subcommand, program));
     if let Some(about) = about {
         command = command.about(about);

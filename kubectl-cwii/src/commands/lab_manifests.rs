@@ -38,7 +38,8 @@ pub(crate) fn write(
         fs::write(path, public.text(text))
             .with_context(|| format!("{} cannot be written", path.display()))
     };
-    let objects = objects(lab, scenario, workload, verification)?;
+    let claims = claims(lab, scenario)?;
+    let objects = objects(lab, scenario, workload, verification, &claims)?;
     let documents = objects
         .iter()
         .map(document::yaml)
@@ -48,7 +49,7 @@ pub(crate) fn write(
         &dir.join("manifests.yaml"),
         &format!("{head}{}\n", documents.join("\n---\n")),
     )?;
-    for (name, value) in trust_documents(lab, scenario, workload)? {
+    for (name, value) in trust_documents(lab, scenario, workload, claims)? {
         put(&trust.join(name), &format!("{value:#}\n"))?;
     }
     Ok(())
@@ -90,6 +91,7 @@ fn objects(
     scenario: &Scenario,
     workload: &Workload,
     verification: &Verification,
+    claims: &Value,
 ) -> anyhow::Result<Vec<Value>> {
     let (namespace, account) = (scenario.case.namespace, scenario.case.service_account);
     let before = (lab.now() - SignedDuration::from_hours(48)).to_string();
@@ -99,13 +101,18 @@ fn objects(
         "spec": {"serviceAccountName": account,
             "containers": [{"name": "app", "image": "registry.example.com/app:1.4.2"}]},
     });
-    let set = format!("{account}-7d9f8b6c5");
+    // The pod that the token is bound to, as TokenRequest has it.
+    let bound = |member: &str| claims["kubernetes.io"]["pod"][member].as_str();
+    let name = bound("name").map_or_else(|| format!("{account}-6d5f9c7b8-x2x4q"), str::to_owned);
+    let uid = bound("uid").unwrap_or("7c1f0a52-0000-4000-8000-000000000001");
+    let set = name.rsplit_once('-').map_or("", |(set, _)| set);
+    let hash = set.rsplit_once('-').map_or("", |(_, hash)| hash);
     let mut pod = json!({
         "apiVersion": "v1", "kind": "Pod",
         "metadata": {
-            "name": format!("{set}-x2x4z"), "namespace": namespace, "creationTimestamp": since,
-            "uid": "7c1f0a52-0000-4000-8000-000000000001",
-            "labels": {"app": account, "pod-template-hash": "7d9f8b6c5"},
+            "name": name, "namespace": namespace, "creationTimestamp": since,
+            "uid": uid,
+            "labels": {"app": account, "pod-template-hash": hash},
             "ownerReferences": [{"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": set, "controller": true,
                 "uid": "7c1f0a52-0000-4000-8000-000000000002"}],
         },
@@ -121,7 +128,7 @@ fn objects(
         "apiVersion": "v1", "kind": "ServiceAccount",
         "metadata": {"name": account, "namespace": namespace, "creationTimestamp": before, "annotations": annotations},
     }));
-    for (kind, name) in [("Deployment", account), ("ReplicaSet", set.as_str())] {
+    for (kind, name) in [("Deployment", account), ("ReplicaSet", set)] {
         let mut object = json!({
             "apiVersion": "apps/v1", "kind": kind,
             "metadata": {"name": name, "namespace": namespace, "creationTimestamp": before},
@@ -146,6 +153,13 @@ fn objects(
     pod["status"] = status(&pod, verification, &since);
     objects.push(pod);
     Ok(objects)
+}
+
+/// What the token of the pod says.
+fn claims(lab: &Lab, scenario: &Scenario) -> anyhow::Result<Value> {
+    let token = lab.mint(&lab.token_spec(&scenario.case))?;
+    let payload = token.split('.').nth(1).unwrap_or_default();
+    Ok(serde_json::from_slice(&URL_SAFE_NO_PAD.decode(payload)?)?)
 }
 
 /// Whether AWS's own webhook injects: it takes any text for a role, and cwii would deny the pod.
@@ -316,6 +330,7 @@ fn trust_documents(
     lab: &Lab,
     scenario: &Scenario,
     workload: &Workload,
+    mut claims: Value,
 ) -> anyhow::Result<Vec<(String, Value)>> {
     let names = &workload.names;
     let mut found = Vec::new();
@@ -408,9 +423,6 @@ fn trust_documents(
     }
     found.push(("cluster-jwks.json".to_owned(), json!({ "keys": keys })));
     if workload.mechanism != Mechanism::GkeMetadata {
-        let token = lab.mint(&spec)?;
-        let payload = token.split('.').nth(1).unwrap_or_default();
-        let mut claims: Value = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(payload)?)?;
         claims["kid"] = kid;
         found.push(("token.claims.json".to_owned(), claims));
     }
