@@ -71,7 +71,8 @@ impl Options {
 }
 
 /// The command, with a variable for each flag.
-fn command() -> clap::Command {
+#[must_use]
+pub fn command() -> clap::Command {
     // No wrapping: whether clap can wrap depends on what else is built with it.
     let command = Flags::command()
         .term_width(0)
