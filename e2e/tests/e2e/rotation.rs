@@ -150,14 +150,14 @@ async fn a_bundle_that_somebody_empties_or_replaces_is_put_back() {
         .await
         .unwrap();
     }
-    let mut repairs = 0.0;
+    let mut overwritten = 0.0;
     for replica in &setup.replicas {
-        let name = "cwii_webhook_certificate_bundle_repairs_total";
-        repairs += replica.metric(name, &[]).await.unwrap();
+        let name = "cwii_webhook_certificate_bundle_overwritten_total";
+        overwritten += replica.metric(name, &[]).await.unwrap();
         let log = replica.process.log();
         assert!(!log.contains("PRIVATE KEY"), "{log}");
     }
-    assert!(repairs >= 1.0);
+    assert!(overwritten >= 1.0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
