@@ -61,7 +61,7 @@ async fn a_rotation_by_age_and_one_that_is_asked_for_cost_no_pod() {
         return;
     };
     let overlap = Duration::from_secs(3);
-    let setup = Setup::start(plane, "ages", Duration::from_secs(30), overlap).await;
+    let setup = Setup::start(plane, "ages", Duration::from_secs(24), overlap).await;
     setup.serves(2).await;
     setup.webhook.is_asked().await.unwrap();
     let creators = setup.creators();
