@@ -6,12 +6,14 @@
 )]
 
 mod bad_input;
+mod creators;
 mod doctor;
 mod golden;
 mod neighbours;
 mod outage;
 mod owners;
 mod person;
+mod rotation;
 mod runner;
 mod support;
 mod verify;
