@@ -8,6 +8,7 @@
 
 mod agent;
 mod bench;
+mod chart;
 mod dns;
 mod empty_root;
 mod generate;
