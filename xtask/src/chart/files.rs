@@ -10,8 +10,7 @@ use super::values::Values;
 
 /// Paths below the workspace's root, and contents.
 pub(crate) fn files() -> Result<Vec<(String, String)>> {
-    let defaults = serde_json::to_value(Values::default())?;
-    let schema = schema(&defaults)?;
+    let schema = accepted()?;
     Ok(vec![
         (format!("{CHART}/Chart.yaml"), chart()),
         (format!("{CHART}/values.yaml"), values_yaml(&schema)),
@@ -21,6 +20,11 @@ pub(crate) fn files() -> Result<Vec<(String, String)>> {
         ),
         (REFERENCE.into(), reference(&schema)),
     ])
+}
+
+/// The schema of the values.
+pub(super) fn accepted() -> Result<Value> {
+    schema(&serde_json::to_value(Values::default())?)
 }
 
 /// The chart's folder.

@@ -519,8 +519,8 @@ impl Default for Values {
             },
             certificates: Certificates {
                 mode: "self-signed".into(),
-                lifetime: "2160h".into(),
-                overlap: "5m".into(),
+                lifetime: flag("tls-lifetime"),
+                overlap: flag("tls-overlap"),
                 cert_manager: CertManager {
                     issuer_ref: IssuerRef {
                         name: text(),
