@@ -22,6 +22,7 @@ use tokio::sync::OnceCell;
 use crate::{
     api::{Api, Object, until},
     clouds::Clouds,
+    network::{API_SERVER, Network},
     pki::{self, Authority, Identity},
     process::{self, Process, lasting},
 };
@@ -36,6 +37,7 @@ pub struct ControlPlane {
     pub authority: Authority,
     /// The emulated clouds.
     pub clouds: Clouds,
+    network: Option<Network>,
     admin: Identity,
     kubectl: Option<PathBuf>,
     has_controllers: bool,
@@ -53,21 +55,38 @@ pub struct ControlPlane {
 /// It cannot be started, or it is required and not there.
 pub async fn control_plane() -> Option<&'static ControlPlane> {
     static SHARED: OnceCell<Option<ControlPlane>> = OnceCell::const_new();
-    SHARED
-        .get_or_init(|| async {
-            let binaries = match Binaries::find() {
-                Ok(binaries) => binaries,
-                Err(missing) => {
-                    skip(&missing);
-                    return None;
-                }
-            };
-            let started = ControlPlane::start(&binaries).await;
-            #[expect(clippy::panic, reason = "the tests of this process cannot go on")]
-            Some(started.unwrap_or_else(|error| panic!("no control plane: {error:#}")))
-        })
-        .await
-        .as_ref()
+    the_one(&SHARED, false).await
+}
+
+/// A second control plane, for tests that install the webhook as a cluster has it: for all namespaces. Nobody else's
+/// pods are there. Its Services lead to the pods that a [`crate::Node`] runs.
+///
+/// # Panics
+///
+/// As [`control_plane`].
+pub async fn control_plane_to_install_on() -> Option<&'static ControlPlane> {
+    static OWN: OnceCell<Option<ControlPlane>> = OnceCell::const_new();
+    the_one(&OWN, true).await
+}
+
+async fn the_one(
+    cell: &'static OnceCell<Option<ControlPlane>>,
+    has_network: bool,
+) -> Option<&'static ControlPlane> {
+    cell.get_or_init(|| async {
+        let binaries = match Binaries::find() {
+            Ok(binaries) => binaries,
+            Err(missing) => {
+                skip(&missing);
+                return None;
+            }
+        };
+        let started = ControlPlane::start(&binaries, has_network).await;
+        #[expect(clippy::panic, reason = "the tests of this process cannot go on")]
+        Some(started.unwrap_or_else(|error| panic!("no control plane: {error:#}")))
+    })
+    .await
+    .as_ref()
 }
 
 /// Says why tests are skipped, once.
@@ -127,7 +146,7 @@ impl Binaries {
 }
 
 impl ControlPlane {
-    async fn start(binaries: &Binaries) -> Result<Self> {
+    async fn start(binaries: &Binaries, has_network: bool) -> Result<Self> {
         let dir = process::scratch()?;
         let authority = Authority::generate("cwii e2e throw-away CA")?;
         let admin = authority.client("admin", "system:masters")?;
@@ -138,11 +157,18 @@ impl ControlPlane {
         let url = format!("https://127.0.0.1:{port}");
         let etcd_url = format!("http://127.0.0.1:{etcd_port}");
 
+        let network = has_network.then(|| Network::new(&dir)).transpose()?;
         let mut processes = vec![start_etcd(binaries, &dir, &etcd_url, peer_port)?];
         let issuer = clouds.issuer();
-        processes.push(start_api_server(
-            binaries, &dir, &authority, &etcd_url, port, &issuer,
-        )?);
+        let mut server =
+            api_server(binaries, &dir, &authority, &etcd_url, port, &issuer)?;
+        if let Some(network) = &network {
+            server
+                .arg("--egress-selector-config-file")
+                .arg(network.egress_configuration()?);
+        }
+        let log = dir.join("kube-apiserver.log");
+        processes.push(Process::start("kube-apiserver", server, &log)?);
         let mut plane = Self {
             kubectl: binaries.kubectl.clone(),
             has_controllers: binaries.kube_controller_manager.is_some(),
@@ -150,10 +176,16 @@ impl ControlPlane {
             url,
             authority,
             clouds,
+            network,
             admin,
             _processes: Vec::new(),
         };
         let api = plane.api()?;
+        if let Some(network) = &plane.network {
+            let (url, ca) = (plane.url.clone(), plane.authority.certificate.clone());
+            let admin = plane.admin.clone();
+            network.start(&plane.url, move || Api::new(&url, &ca, Some(&admin)))?;
+        }
         plane.write_kubeconfig(
             "admin",
             &plane.url,
@@ -190,6 +222,11 @@ impl ControlPlane {
     /// TLS cannot be set up.
     pub fn api(&self) -> Result<Api> {
         Api::new(&self.url, &self.authority.certificate, Some(&self.admin))
+    }
+
+    /// What pods are reached through; none where only their init containers are run.
+    pub(crate) fn network(&self) -> Option<&Network> {
+        self.network.as_ref()
     }
 
     /// The kubeconfig of the client with every right.
@@ -333,16 +370,16 @@ fn start_etcd(binaries: &Binaries, dir: &Path, url: &str, peer_port: u16) -> Res
     Process::start("etcd", etcd, &dir.join("etcd.log"))
 }
 
-fn start_api_server(
+fn api_server(
     binaries: &Binaries,
     dir: &Path,
     authority: &Authority,
     etcd: &str,
     port: u16,
     issuer: &str,
-) -> Result<Process> {
+) -> Result<Command> {
     let (certificate, key) = authority
-        .server(&["kubernetes.default.svc"])?
+        .server(&["kubernetes.default.svc", API_SERVER])?
         .write(dir, "api-server")?;
     let tokens = dir.join("service-accounts.key");
     let mut server = lasting(&binaries.kube_apiserver);
@@ -373,7 +410,7 @@ fn start_api_server(
     flag("service-account-key-file", &tokens);
     flag("api-audiences", &"https://kubernetes.default.svc");
     flag("profiling", &"false");
-    Process::start("kube-apiserver", server, &dir.join("kube-apiserver.log"))
+    Ok(server)
 }
 
 fn start_controller_manager(binary: &Path, dir: &Path) -> Result<Process> {
@@ -503,11 +540,14 @@ fn build() -> Result<Vec<(String, PathBuf)>> {
 /// The one node.
 pub const NODE: &str = "node-1";
 
-/// What makes pods, and what has to be there for them. Not those that act on nodes without a kubelet.
-const CONTROLLERS: [&str; 12] = [
+/// What makes pods, what has to be there for them, and what says where they are. Not those that act on nodes without a
+/// kubelet.
+const CONTROLLERS: [&str; 14] = [
     "cronjob-controller",
     "daemonset-controller",
     "deployment-controller",
+    "disruption-controller",
+    "endpointslice-controller",
     "garbage-collector-controller",
     "job-controller",
     "namespace-controller",
