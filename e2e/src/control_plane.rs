@@ -95,9 +95,13 @@ async fn the_one(
 ///
 /// `CWII_REQUIRE_CONTROL_PLANE` is set.
 pub fn skip(why: &str) {
+    skip_unless_required("CWII_REQUIRE_CONTROL_PLANE", why);
+}
+
+fn skip_unless_required(variable: &str, why: &str) {
     assert!(
-        env::var_os("CWII_REQUIRE_CONTROL_PLANE").is_none_or(|v| v.is_empty()),
-        "CWII_REQUIRE_CONTROL_PLANE is set, and {why}"
+        env::var_os(variable).is_none_or(|v| v.is_empty()),
+        "{variable} is set, and {why}"
     );
     static SAID: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
     let mut said = SAID.lock().unwrap_or_else(PoisonError::into_inner);
@@ -165,7 +169,9 @@ impl ControlPlane {
         if let Some(network) = &network {
             server
                 .arg("--egress-selector-config-file")
-                .arg(network.egress_configuration()?);
+                .arg(network.egress_configuration()?)
+                .arg("--admission-control-config-file")
+                .arg(restrict_pods(&dir)?);
         }
         let log = dir.join("kube-apiserver.log");
         processes.push(Process::start("kube-apiserver", server, &log)?);
@@ -281,6 +287,39 @@ impl ControlPlane {
             .env("KUBECONFIG", self.kubeconfig())
             .env("HOME", &self.dir)
             .kill_on_drop(true);
+        Some(command)
+    }
+
+    /// The real Helm as a person with every right: what `CWII_HELM` names, else the one on the `PATH`; none where there is
+    /// none, after saying so once.
+    ///
+    /// # Panics
+    ///
+    /// There is none, and `CWII_REQUIRE_HELM` is set.
+    #[must_use]
+    pub fn helm(&self) -> Option<tokio::process::Command> {
+        let named = env::var_os("CWII_HELM").filter(|v| !v.is_empty());
+        let binary = named.map(PathBuf::from).or_else(|| {
+            let path = env::var_os("PATH")?;
+            env::split_paths(&path)
+                .map(|folder| folder.join("helm"))
+                .find(|file| file.is_file())
+        });
+        let Some(binary) = binary else {
+            skip_unless_required(
+                "CWII_REQUIRE_HELM",
+                "there is no helm, neither as CWII_HELM nor on the PATH, to install the chart with",
+            );
+            return None;
+        };
+        let mut command = tokio::process::Command::new(binary);
+        command
+            .env("KUBECONFIG", self.kubeconfig())
+            .env("HOME", &self.dir)
+            .kill_on_drop(true);
+        for variable in ["XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME"] {
+            command.env_remove(variable);
+        }
         Some(command)
     }
 
@@ -411,6 +450,22 @@ fn api_server(
     flag("api-audiences", &"https://kubernetes.default.svc");
     flag("profiling", &"false");
     Ok(server)
+}
+
+/// Every namespace enforces the Pod Security level `restricted`, as strict clusters have it. The file that says so.
+fn restrict_pods(dir: &Path) -> Result<PathBuf> {
+    let path = dir.join("admission.json");
+    let configuration = json!({
+        "apiVersion": "apiserver.config.k8s.io/v1",
+        "kind": "AdmissionConfiguration",
+        "plugins": [{ "name": "PodSecurity", "configuration": {
+            "apiVersion": "pod-security.admission.config.k8s.io/v1",
+            "kind": "PodSecurityConfiguration",
+            "defaults": { "enforce": "restricted", "enforce-version": "latest" },
+        } }],
+    });
+    fs::write(&path, configuration.to_string())?;
+    Ok(path)
 }
 
 fn start_controller_manager(binary: &Path, dir: &Path) -> Result<Process> {
