@@ -148,15 +148,15 @@ async fn a_certificate_that_somebody_else_keeps_in_a_secret_is_served_and_its_re
 }
 
 /// An installation that nobody else looks at meanwhile.
-struct Stage {
+pub(crate) struct Stage {
     plane: &'static ControlPlane,
-    api: Api,
-    node: Node,
+    pub(crate) api: Api,
+    pub(crate) node: Node,
     _alone: MutexGuard<'static, ()>,
 }
 
 impl Stage {
-    async fn set() -> Option<Self> {
+    pub(crate) async fn set() -> Option<Self> {
         // The configuration is for the whole cluster, and its name is the documented one: one installation at a time.
         static ALONE: Mutex<()> = Mutex::const_new(());
         let plane = control_plane_to_install_on().await?;
@@ -188,12 +188,12 @@ impl Stage {
     }
 
     /// `helm install cwii`, as the documentation has it, with more arguments.
-    async fn install(&self, arguments: &[&str]) -> String {
+    pub(crate) async fn install(&self, arguments: &[&str]) -> String {
         let install = ["install", "cwii", CHART, "--create-namespace", "--wait"];
         self.helm(&[&install, arguments].concat()).await
     }
 
-    async fn helm(&self, arguments: &[&str]) -> String {
+    pub(crate) async fn helm(&self, arguments: &[&str]) -> String {
         let output = self.try_helm(arguments).await;
         let said = said(&output);
         assert!(
@@ -205,7 +205,7 @@ impl Stage {
         said
     }
 
-    async fn try_helm(&self, arguments: &[&str]) -> Output {
+    pub(crate) async fn try_helm(&self, arguments: &[&str]) -> Output {
         let mut helm = self.plane.helm().unwrap();
         helm.args(["--namespace", SYSTEM])
             .args(arguments)
@@ -217,7 +217,7 @@ impl Stage {
 
     /// Waits until a pod that asks for injection gets it. Under failurePolicy Ignore one that comes before the API server
     /// has heard that the webhook is there is admitted as it is.
-    async fn is_asked(&self) {
+    pub(crate) async fn is_asked(&self) {
         let begin = std::time::Instant::now();
         let probe = annotated(pod(SHOP, "probe"), for_role("probe"));
         until("the API server asks the webhook", || async {
@@ -350,7 +350,7 @@ impl Stage {
         })
     }
 
-    async fn namespace_is_gone(&self, name: &str) {
+    pub(crate) async fn namespace_is_gone(&self, name: &str) {
         let namespace = Object::new("v1", "Namespace", "", name);
         self.api.delete(&namespace).await.unwrap();
         until(&format!("namespace {name} is gone"), || async {
@@ -404,7 +404,7 @@ impl Stage {
 
     /// Every object of every type that can be listed, as `kubectl api-resources --verbs=list` names them; but for what
     /// the cluster writes down of its own accord and throws away after a while.
-    async fn everything(&self) -> BTreeSet<String> {
+    pub(crate) async fn everything(&self) -> BTreeSet<String> {
         let read = async |path: &str| -> Value {
             serde_json::from_str(&self.api.text(path).await.unwrap()).unwrap()
         };

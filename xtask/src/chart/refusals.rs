@@ -61,7 +61,11 @@ impl Places {
         } else {
             json!("wrong")
         };
-        let got = if wrong.is_boolean() { "boolean" } else { "string" };
+        let got = if wrong.is_boolean() {
+            "boolean"
+        } else {
+            "string"
+        };
         self.types.push((
             path.to_owned(),
             wrong,
