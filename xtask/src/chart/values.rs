@@ -177,6 +177,7 @@ struct Az {
     default_tenant_id: String,
     /// Entra authority where no `cwii.dev/az-authority-host` is set. Recommended: azure-identity for Python takes the
     /// federated token only where one is set.
+    #[schemars(regex(pattern = r"^(https://.*)?$"))]
     default_authority_host: String,
 }
 
@@ -289,6 +290,7 @@ struct Existing {
     /// Secret with `tls.crt` and `tls.key`, for `<name>-webhook.<namespace>.svc`; empty: `<name>-webhook-tls`.
     secret_name: String,
     /// Authority of that certificate, PEM. Empty: somebody else writes `caBundle` into the MutatingWebhookConfiguration.
+    #[schemars(regex(pattern = r"^\s*(-----BEGIN CERTIFICATE-----[\s\S]*)?$"))]
     ca_bundle: String,
 }
 
