@@ -9,6 +9,8 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use cwii_checks::output::reference;
 
+use crate::chart;
+
 /// Folders that hold generated files and nothing else.
 const OWN_FOLDERS: [&str; 1] = ["docs/checks"];
 
@@ -17,7 +19,7 @@ pub(crate) fn run(check: bool) -> Result<()> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"))
         .parent()
         .context("xtask has no folder above it")?;
-    let files = reference::files();
+    let files: Vec<(String, String)> = [reference::files(), chart::files()?].concat();
     let mut differs = Vec::new();
     for (path, content) in &files {
         let found = match fs::read_to_string(root.join(path)) {

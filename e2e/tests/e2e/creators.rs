@@ -1,4 +1,4 @@
-//! Pods that are created without a pause, and how that went: what the tests count that no admission may be lost in.
+//! Pods that are created one after the other, and whether each of them was injected.
 
 use std::{
     sync::{
@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 
 use crate::support::{injected, variable};
 
-/// Creates pods without a pause until it is stopped.
+/// Creates pods until it is stopped.
 pub(crate) struct Creators {
     counts: Arc<Counts>,
     tasks: JoinSet<()>,
@@ -42,9 +42,20 @@ pub(crate) struct Tally {
 }
 
 impl Creators {
+    /// Some at once, each one pod after the other.
     pub(crate) fn start(
         api: &Api,
         tasks: usize,
+        pod: impl Fn(usize) -> Value + Send + Sync + 'static,
+    ) -> Self {
+        Self::paced(api, tasks, Duration::ZERO, pod)
+    }
+
+    /// Some at once, each with a pause after every pod: for what takes longer.
+    pub(crate) fn paced(
+        api: &Api,
+        tasks: usize,
+        pause: Duration,
         pod: impl Fn(usize) -> Value + Send + Sync + 'static,
     ) -> Self {
         let counts = Arc::new(Counts::default());
@@ -56,6 +67,7 @@ impl Creators {
                 while !counts.stop.load(Ordering::Relaxed) {
                     let n = counts.next.fetch_add(1, Ordering::Relaxed);
                     create(&api, &pod(n), &counts).await;
+                    tokio::time::sleep(pause).await;
                 }
             });
         }

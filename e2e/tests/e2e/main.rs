@@ -6,9 +6,11 @@
 )]
 
 mod bad_input;
+mod chart;
 mod creators;
 mod doctor;
 mod golden;
+mod install;
 mod neighbours;
 mod outage;
 mod owners;
