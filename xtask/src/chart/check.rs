@@ -33,7 +33,92 @@ pub(super) fn problems(values: &Value, objects: &[Value]) -> Vec<String> {
     rendering.problems
 }
 
-impl Rendering<'_> {
+/// What could be wrong with a rendering, and would not be noticed. A check that cannot fail proves nothing.
+pub(super) fn blind_spots(values: &Value, objects: &[Value]) -> Vec<String> {
+    const POD: &str = "/spec/template/spec";
+    const CONTAINER: &str = "/spec/template/spec/containers/0";
+    const WEBHOOK: &str = "/webhooks/0";
+    let cases = [
+        ("Deployment", POD, "/securityContext/runAsNonRoot", json!(false)),
+        ("Deployment", POD, "/securityContext/runAsUser", json!(0)),
+        ("Deployment", POD, "/serviceAccountName", json!("default")),
+        ("Deployment", CONTAINER, "/securityContext/readOnlyRootFilesystem", json!(false)),
+        ("Deployment", CONTAINER, "/securityContext/capabilities/add", json!(["NET_ADMIN"])),
+        ("Deployment", CONTAINER, "/resources/limits/cpu", json!("100m")),
+        ("Deployment", CONTAINER, "/image", json!("cwii-webhook:latest")),
+        ("Deployment", CONTAINER, "/args/0", json!("--no-such-flag=1")),
+        ("Deployment", CONTAINER, "/ports/0/name", json!("other")),
+        ("Deployment", "/spec/selector", "/matchLabels/more", json!("x")),
+        ("Deployment", "/metadata", "/namespace", json!("default")),
+        ("Service", "/metadata", "/labels/helm.sh~1chart", json!("x")),
+        ("Service", "/spec/selector", "/app.kubernetes.io~1component", json!("x")),
+        ("Service", "/spec/ports/0", "/port", json!(80)),
+        ("ClusterRole", "/rules/0", "/verbs", json!(["get"])),
+        ("ClusterRole", "/rules/0", "/verbs/3", json!("delete")),
+        ("ClusterRole", "/rules/0", "/resources/3", json!("secrets")),
+        ("ClusterRoleBinding", "/roleRef", "/name", json!("x")),
+        ("ClusterRoleBinding", "/subjects/0", "/name", json!("x")),
+        ("MutatingWebhookConfiguration", WEBHOOK, "/clientConfig/service/name", json!("x")),
+        ("MutatingWebhookConfiguration", WEBHOOK, "/reinvocationPolicy", json!("Never")),
+        ("MutatingWebhookConfiguration", WEBHOOK, "/sideEffects", json!("Some")),
+        ("MutatingWebhookConfiguration", WEBHOOK, "/failurePolicy", json!("x")),
+        (
+            "MutatingWebhookConfiguration",
+            WEBHOOK,
+            "/namespaceSelector/matchExpressions/0/values",
+            json!(["kube-system"]),
+        ),
+    ];
+    let mut unseen = Vec::new();
+    for (kind, start, rest, wrong) in cases {
+        let mut altered = objects.to_vec();
+        let Some(part) = altered
+            .iter_mut()
+            .find(|object| text(object, "/kind") == kind)
+            .and_then(|object| object.pointer_mut(start))
+        else {
+            unseen.push(format!("no {kind} has {start}"));
+            continue;
+        };
+        set(part, rest, wrong);
+        if problems(values, &altered).is_empty() {
+            unseen.push(format!("another {kind} {start}{rest} is not noticed"));
+        }
+    }
+    // Nobody's `caBundle`, or somebody else's.
+    let mut altered = objects.to_vec();
+    for object in &mut altered {
+        if text(object, "/kind") == "MutatingWebhookConfiguration"
+            && let Some(config) = object.pointer_mut("/webhooks/0/clientConfig")
+            && let Some(config) = config.as_object_mut()
+            && config.remove("caBundle").is_none()
+        {
+            config.insert("caBundle".into(), json!("Cg=="));
+        }
+    }
+    if problems(values, &altered).is_empty() {
+        unseen.push("another `caBundle` is not noticed".to_owned());
+    }
+    unseen
+}
+
+/// Sets what a pointer leads to, and makes the last step where it is not there.
+fn set(value: &mut Value, pointer: &str, to: Value) {
+    let (parent, last) = pointer.rsplit_once('/').unwrap_or_default();
+    let last = last.replace("~1", "/");
+    match value.pointer_mut(parent) {
+        Some(Value::Array(list)) => match last.parse::<usize>() {
+            Ok(index) if index < list.len() => list[index] = to,
+            _ => list.push(to),
+        },
+        Some(Value::Object(map)) => {
+            map.insert(last, to);
+        }
+        _ => {}
+    }
+}
+
+impl<'a> Rendering<'a> {
     /// No two objects are one, and each stands in the release's namespace if in any.
     fn identities(&mut self) {
         let mut seen = BTreeSet::new();
@@ -371,7 +456,7 @@ impl Rendering<'_> {
         self.problems.extend(problems);
     }
 
-    fn pod_specs(&self) -> Vec<(String, &Value)> {
+    fn pod_specs(&self) -> Vec<(String, &'a Value)> {
         self.objects
             .iter()
             .filter_map(|object| match text(object, "/kind") {
@@ -382,14 +467,14 @@ impl Rendering<'_> {
             .collect()
     }
 
-    fn of<'b>(&'b self, kind: &'b str) -> impl Iterator<Item = &'b Value> {
+    fn of<'b>(&self, kind: &'b str) -> impl Iterator<Item = &'a Value> + use<'a, 'b> {
         self.objects
             .iter()
             .filter(move |object| text(object, "/kind") == kind)
     }
 
     /// The one object of a kind; null where there is none, which then lacks everything.
-    fn one(&self, kind: &str) -> &Value {
+    fn one(&self, kind: &str) -> &'a Value {
         self.of(kind).next().unwrap_or(&Value::Null)
     }
 }
