@@ -22,7 +22,7 @@ use tokio::sync::OnceCell;
 use crate::{
     api::{Api, Object, until},
     clouds::Clouds,
-    network::{API_SERVER, Network},
+    network::{API_SERVER, KUBELET_PORT, NODE_ADDRESS, Network},
     pki::{self, Authority, Identity},
     process::{self, Process, lasting},
 };
@@ -507,6 +507,8 @@ async fn register_node(api: &Api) -> Result<()> {
         &node,
         "status",
         &json!({ "status": {
+            "addresses": [{ "type": "InternalIP", "address": NODE_ADDRESS }],
+            "daemonEndpoints": { "kubeletEndpoint": { "Port": KUBELET_PORT } },
             "capacity": room,
             "allocatable": room,
             "conditions": [{ "type": "Ready", "status": "True", "reason": "KubeletReady" }],

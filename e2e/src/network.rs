@@ -145,6 +145,11 @@ impl Network {
         pod_socket(&self.folder, address, port)
     }
 
+    /// Where the API server asks the node for logs.
+    pub(crate) fn kubelet(&self) -> PathBuf {
+        self.pod(NODE_ADDRESS, KUBELET_PORT)
+    }
+
     fn proxy(&self) -> PathBuf {
         self.folder.join("proxy.sock")
     }
@@ -303,4 +308,8 @@ async fn to_the_api_server(listener: UnixListener, address: &str) {
 
 /// Where pods find the API server: the first address of the range of Services.
 pub(crate) const API_SERVER: &str = "10.0.0.1";
+/// The node's address.
+pub(crate) const NODE_ADDRESS: &str = "10.250.0.1";
+/// Its kubelet's port.
+pub(crate) const KUBELET_PORT: u16 = 10250;
 const LEARNS_EVERY: Duration = Duration::from_millis(500);

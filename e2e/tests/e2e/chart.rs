@@ -162,10 +162,18 @@ async fn render(plane: &ControlPlane, values: &Path) -> Vec<Value> {
         .output()
         .await
         .unwrap();
-    assert!(output.status.success(), "{}: {}", values.display(), said(&output));
+    assert!(
+        output.status.success(),
+        "{}: {}",
+        values.display(),
+        said(&output)
+    );
     let text = String::from_utf8(output.stdout).unwrap();
     let objects: Vec<Value> = serde_saphyr::from_multiple(&text).unwrap();
-    objects.into_iter().filter(|object| !object.is_null()).collect()
+    objects
+        .into_iter()
+        .filter(|object| !object.is_null())
+        .collect()
 }
 
 /// Complaints and warnings of a server-side dry run of all objects at once.
@@ -174,7 +182,14 @@ async fn dry_run(plane: &ControlPlane, objects: &[Value]) -> String {
     let mut child = plane
         .kubectl()
         .unwrap()
-        .args(["apply", "--server-side", "--dry-run=server", "--validate=strict", "-f", "-"])
+        .args([
+            "apply",
+            "--server-side",
+            "--dry-run=server",
+            "--validate=strict",
+            "-f",
+            "-",
+        ])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
