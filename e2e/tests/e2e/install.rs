@@ -49,10 +49,8 @@ async fn helm_install_and_one_annotated_deployment_give_a_verified_pod_and_unins
     stage.is_asked().await;
     stage.both_replicas_are_as_the_chart_has_them().await;
     stage.a_deployment_is_injected_and_verified().await;
-    let said = stage.helm(&["test", "cwii", "--logs"]).await;
-    assert!(said.contains("0 errors"), "the doctor looks at it: {said}");
     let ended = stage.uninstall(&before).await;
-    assert_eq!(ended.len(), 3, "{ended:?}");
+    assert_eq!(ended.len(), 2, "{ended:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -538,7 +536,7 @@ impl Stage {
         let ended = self.node.ended().split_off(so_far);
         for one in self.node.ended() {
             assert!(
-                (one.asked_to || one.container == "doctor") && one.code == 0,
+                one.asked_to && one.code == 0,
                 "{} of {} ended with {} by itself or in haste: {}",
                 one.container,
                 one.pod,
