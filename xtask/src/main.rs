@@ -11,6 +11,7 @@ mod bench;
 mod dns;
 mod empty_root;
 mod generate;
+mod image;
 mod load;
 mod process;
 mod static_build;
@@ -46,6 +47,8 @@ enum Task {
         #[arg(long)]
         check: bool,
     },
+    /// Assemble the images of agent, webhook and plugin from static files, as OCI layouts in target/images
+    Image(image::Arguments),
     /// Write what is generated from the sources: the pages and the catalogue of the checks, the schemas of reports
     Generate {
         /// Write nothing, and fail where a file differs
@@ -112,6 +115,7 @@ fn main() -> anyhow::Result<()> {
     match Cli::parse().task {
         Task::Agent { check } => agent::run(check),
         Task::Webhook { check } => webhook::run(check),
+        Task::Image(arguments) => image::run(&arguments),
         Task::Generate { check } => generate::run(check),
         Task::Bench(arguments) => bench::run(arguments.runs, arguments.json, arguments.check),
         Task::Load(arguments) => load::run(&load::Options {
