@@ -4,6 +4,7 @@
 //! assembled here is the very same final stage, since a folder of binaries takes the place of their stage `binary`.
 
 mod confined;
+mod elf;
 mod layout;
 mod replaced;
 
@@ -213,6 +214,21 @@ impl Ours {
         }
         complaints
     }
+}
+
+/// What a build must not depend on, where a file names it: the checkout, and cargo's home.
+fn folders_in(content: &[u8]) -> Vec<String> {
+    let home = env::var("HOME").map(|home| format!("{home}/.cargo"));
+    let folders = [
+        root().ok().map(|root| root.display().to_string()),
+        env::var("CARGO_HOME").or(home).ok(),
+    ];
+    let named = |folder: &String| {
+        content
+            .windows(folder.len())
+            .any(|part| part == folder.as_bytes())
+    };
+    folders.into_iter().flatten().filter(named).collect()
 }
 
 /// The labels of an image, those that its Dockerfile has and those that depend on the commit.
@@ -462,7 +478,7 @@ mod tests {
 
     #[test]
     fn every_departure_draws_a_complaint_that_names_it() {
-        let cases: [(&str, fn(&mut Image)); 14] = [
+        let cases: [(&str, fn(&mut Image)); 17] = [
             ("the user", |image| image.config.user = "0:0".into()),
             ("the entry point", |image| {
                 image.config.entrypoint = vec!["/bin/sh".into()]
@@ -580,11 +596,11 @@ mod tests {
                     mode: 0o555,
                     owner: (0, 0),
                     modified: 1_795_305_600,
-                    content: b"agent".to_vec(),
+                    content: elf::sample(62, &[1]),
                 }],
             }],
         };
         change(&mut image);
-        OURS[0].complaints(&image, b"agent", &labels, commit.epoch)
+        OURS[0].complaints(&image, &elf::sample(62, &[1]), &labels, commit.epoch)
     }
 }
