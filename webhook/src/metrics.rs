@@ -8,16 +8,19 @@ use std::{
 
 use cwii_contract::Provider;
 use prometheus_client::{
-    encoding::{EncodeLabelSet, text::encode},
-    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram, info::Info},
-    registry::Registry,
+    encoding::{EncodeLabelSet, EncodeMetric, text::encode},
+    metrics::{
+        MetricType, counter::Counter, family::Family, gauge::Gauge, histogram::Histogram,
+        info::Info,
+    },
+    registry::{Metric, Registry},
 };
 
 use crate::{kind::Kind, log::Dropped, watch::Caches};
 
 /// All metrics of the process.
 pub struct Metrics {
-    registry: Registry,
+    registry: Described,
     requests: Family<Request, Counter>,
     injections: Family<Injection, Counter>,
     duration: Histogram,
@@ -29,6 +32,60 @@ pub struct Metrics {
     reloads: Family<Reload, Counter>,
     handshakes: Family<Handshake, Counter>,
     dropped_lines: Counter,
+}
+
+/// What there is to say about one metric.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Description {
+    /// Its name, as Prometheus has it.
+    pub name: String,
+    /// `counter`, `gauge`, `histogram` or `info`.
+    pub kind: &'static str,
+    /// Names of its labels.
+    pub labels: &'static [&'static str],
+    /// What it counts, one sentence without a period.
+    pub help: &'static str,
+}
+
+/// A registry that keeps what it was told.
+struct Described {
+    prefix: &'static str,
+    registry: Registry,
+    descriptions: Vec<Description>,
+}
+
+impl Described {
+    fn new(prefix: &'static str) -> Self {
+        Self {
+            prefix,
+            registry: Registry::with_prefix(prefix),
+            descriptions: Vec::new(),
+        }
+    }
+
+    fn register(
+        &mut self,
+        name: &'static str,
+        labels: &'static [&'static str],
+        help: &'static str,
+        metric: impl Metric,
+    ) {
+        // The suffixes of OpenMetrics' text format, which are part of a series' name.
+        let (kind, suffix) = match EncodeMetric::metric_type(&metric) {
+            MetricType::Counter => ("counter", "_total"),
+            MetricType::Gauge => ("gauge", ""),
+            MetricType::Histogram => ("histogram", ""),
+            MetricType::Info => ("info", "_info"),
+            _ => ("unknown", ""),
+        };
+        self.descriptions.push(Description {
+            name: format!("{}_{name}{suffix}", self.prefix),
+            kind,
+            labels,
+            help,
+        });
+        self.registry.register(name, help, metric);
+    }
 }
 
 /// Why a TLS handshake failed.
@@ -110,7 +167,7 @@ impl Metrics {
     /// Metrics of a process of this version.
     #[must_use]
     pub fn new(version: &str) -> Self {
-        let mut registry = Registry::with_prefix("cwii_webhook");
+        let mut registry = Described::new("cwii_webhook");
         let new = Self {
             requests: Family::default(),
             injections: Family::default(),
@@ -123,7 +180,7 @@ impl Metrics {
             reloads: Family::default(),
             handshakes: Family::default(),
             dropped_lines: Counter::default(),
-            registry: Registry::default(),
+            registry: Described::new(""),
         };
         // A counter that appears with its first increment hides that increment from `rate()`.
         for provider in Provider::ALL {
@@ -147,67 +204,85 @@ impl Metrics {
         }
         registry.register(
             "requests",
+            &["outcome", "reason"],
             "Requests to /mutate by how they ended and why",
             new.requests.clone(),
         );
         registry.register(
             "injections",
+            &["provider"],
             "Pods into which a provider was injected",
             new.injections.clone(),
         );
         registry.register(
             "request_duration_seconds",
+            &[],
             "Time from the first byte of a request to /mutate that was read until its answer was ready",
             new.duration.clone(),
         );
         registry.register(
             "live_reads",
+            &["kind", "result"],
             "Objects that the watches had not seen and that were read from the API server",
             new.live_reads.clone(),
         );
         registry.register(
             "cache_objects",
+            &["kind"],
             "Objects seen by a watch",
             new.objects.clone(),
         );
         registry.register(
             "cache_age_seconds",
+            &["kind"],
             "Time since the API server last said something on a watch; bookmarks come about every minute",
             new.age.clone(),
         );
         registry.register(
             "cache_synced",
+            &["kind"],
             "1 when a kind was listed whole, else 0",
             new.synced.clone(),
         );
         registry.register(
             "tls_handshake_failures",
+            &["reason"],
             "TLS handshakes that failed; certificate_refused: the API server does not trust what is served",
             new.handshakes.clone(),
         );
         registry.register(
             "certificate_expiry_timestamp_seconds",
+            &[],
             "When the served certificate expires, seconds since 1970; 0 while there is none",
             new.expiry.clone(),
         );
         registry.register(
             "certificate_reloads",
+            &["result"],
             "Certificate files that were loaded, at start and after each change",
             new.reloads.clone(),
         );
         registry.register(
             "log_lines_dropped",
+            &[],
             "Log lines that nobody read in time",
             new.dropped_lines.clone(),
         );
         registry.register(
             "build",
+            &["version"],
             "Version of the webhook",
             Info::new(Build {
                 version: version.to_owned(),
             }),
         );
         Self { registry, ..new }
+    }
+
+    /// What there is.
+    #[must_use]
+    pub fn descriptions(&self) -> &[Description] {
+        &self.registry.descriptions
     }
 
     /// Counts a request to `/mutate` and the time that it took.
@@ -276,7 +351,7 @@ impl Metrics {
         self.dropped_lines.inc_by(untold);
         let mut page = String::new();
         // Writing into a string does not fail.
-        let _ = encode(&mut page, &self.registry);
+        let _ = encode(&mut page, &self.registry.registry);
         page
     }
 }

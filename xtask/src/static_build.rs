@@ -4,7 +4,7 @@
 //! reach build scripts and procedural macros as well, and the latter cannot be static.
 
 use std::{
-    fs,
+    env, fs,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -94,6 +94,14 @@ impl StaticBuild {
 pub(crate) fn root() -> Result<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent();
     Ok(root.context("xtask has no parent folder")?.to_owned())
+}
+
+/// Where cargo puts what it builds.
+pub(crate) fn target() -> Result<PathBuf> {
+    match env::var_os("CARGO_TARGET_DIR") {
+        Some(path) => Ok(PathBuf::from(path)),
+        None => Ok(root()?.join("target")),
+    }
 }
 
 fn host_target() -> Result<String> {
