@@ -16,7 +16,7 @@ use prometheus_client::{
     registry::{Metric, Registry},
 };
 
-use crate::{kind::Kind, log::Dropped, watch::Caches};
+use crate::{kind::Kind, log::Dropped, rotation::Phase, watch::Caches};
 
 /// All metrics of the process.
 pub struct Metrics {
@@ -30,6 +30,11 @@ pub struct Metrics {
     synced: Family<KindLabel, Gauge>,
     expiry: Gauge<i64, AtomicI64>,
     reloads: Family<Reload, Counter>,
+    rotation: Family<RotationLabel, Gauge>,
+    certificate_check: Gauge<i64, AtomicI64>,
+    bundle_mismatch: Gauge,
+    bundle_repairs: Counter,
+    certificates_made: Counter,
     handshakes: Family<Handshake, Counter>,
     dropped_lines: Counter,
 }
@@ -142,6 +147,11 @@ struct Reload {
 }
 
 #[derive(Clone, Copy, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct RotationLabel {
+    phase: &'static str,
+}
+
+#[derive(Clone, Copy, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
 struct Handshake {
     reason: &'static str,
 }
@@ -178,6 +188,11 @@ impl Metrics {
             synced: Family::default(),
             expiry: Gauge::default(),
             reloads: Family::default(),
+            rotation: Family::default(),
+            certificate_check: Gauge::default(),
+            bundle_mismatch: Gauge::default(),
+            bundle_repairs: Counter::default(),
+            certificates_made: Counter::default(),
             handshakes: Family::default(),
             dropped_lines: Counter::default(),
             registry: Described::new(""),
@@ -263,6 +278,36 @@ impl Metrics {
             new.reloads.clone(),
         );
         registry.register(
+            "certificate_rotation",
+            &["phase"],
+            "1 for the phase that the certificate of --tls-secret is in, else 0: waiting (there is none), steady, before_switch, after_switch",
+            new.rotation.clone(),
+        );
+        registry.register(
+            "certificate_check_timestamp_seconds",
+            &[],
+            "When the Secret and the configuration of --tls-secret were last read, seconds since 1970; 0 without it, or before the first time",
+            new.certificate_check.clone(),
+        );
+        registry.register(
+            "certificate_bundle_mismatch",
+            &[],
+            "1 when the configuration's caBundle, as last read, does not trust the certificate that --tls-secret serves, else 0",
+            new.bundle_mismatch.clone(),
+        );
+        registry.register(
+            "certificate_bundle_repairs",
+            &[],
+            "How often this replica found that somebody else had changed the caBundle, and put it back",
+            new.bundle_repairs.clone(),
+        );
+        registry.register(
+            "certificates_made",
+            &[],
+            "Certificates that this replica made for --tls-secret",
+            new.certificates_made.clone(),
+        );
+        registry.register(
             "log_lines_dropped",
             &[],
             "Log lines that nobody read in time",
@@ -325,6 +370,33 @@ impl Metrics {
     #[must_use]
     pub fn certificate_reloads(&self, success: bool) -> u64 {
         self.reloads.get_or_create(&Reload::new(success)).get()
+    }
+
+    /// Sets which phase the shared certificate is in.
+    pub fn set_rotation(&self, phase: Phase) {
+        for each in Phase::ALL {
+            let label = RotationLabel {
+                phase: each.as_str(),
+            };
+            let gauge = self.rotation.get_or_create(&label);
+            gauge.set(i64::from(each == phase));
+        }
+    }
+
+    /// Sets when the shared certificate was last looked at, in seconds since 1970, and whether what is served is trusted.
+    pub fn set_certificate_check(&self, timestamp: i64, trusted: bool) {
+        self.certificate_check.set(timestamp);
+        self.bundle_mismatch.set(i64::from(!trusted));
+    }
+
+    /// Counts a bundle that somebody else had changed.
+    pub fn count_bundle_repair(&self) {
+        self.bundle_repairs.inc();
+    }
+
+    /// Counts a certificate that was made to be shared.
+    pub fn count_certificate_made(&self) {
+        self.certificates_made.inc();
     }
 
     /// The page, in OpenMetrics text.

@@ -15,6 +15,8 @@ use clap::CommandFactory as _;
 
 use cwii_checks::output::reference;
 
+use crate::chart;
+
 /// Folders that hold generated files and nothing else.
 const OWN_FOLDERS: [&str; 1] = ["docs/src/checks"];
 
@@ -34,9 +36,10 @@ enum Made {
 }
 
 /// Every source. Paths are from the root of the project.
-fn sources() -> Vec<Made> {
+fn sources() -> Result<Vec<Made>> {
     let mut made: Vec<Made> = reference::files()
         .into_iter()
+        .chain(chart::files()?)
         .map(|(path, content)| Made::File { path, content })
         .collect();
     for (name, content) in [
@@ -87,7 +90,7 @@ fn sources() -> Vec<Made> {
             content,
         });
     }
-    made
+    Ok(made)
 }
 
 /// `cargo xtask generate`.
@@ -95,7 +98,7 @@ pub(crate) fn run(check: bool) -> Result<()> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"))
         .parent()
         .context("xtask has no folder above it")?;
-    let files = files(root, sources())?;
+    let files = files(root, sources()?)?;
     let mut differs = Vec::new();
     for (path, content) in &files {
         let found = read(&root.join(path))?;

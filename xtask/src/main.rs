@@ -9,6 +9,7 @@
 mod agent;
 mod bench;
 mod book;
+mod chart;
 mod dns;
 mod empty_root;
 mod generate;
@@ -47,7 +48,13 @@ enum Task {
         #[arg(long)]
         check: bool,
     },
-    /// Write what is generated from the sources: the pages and the catalogue of the checks, the schemas of reports
+    /// Render the chart with Helm over a grid of values
+    Chart {
+        /// Fail where something rendered breaks a promise, or Helm accepts what it should refuse
+        #[arg(long)]
+        check: bool,
+    },
+    /// Write what is generated from the sources: the pages and the catalogue of the checks, the schemas of reports, the chart's values
     Generate {
         /// Write nothing, and fail where a file differs
         #[arg(long)]
@@ -126,6 +133,7 @@ fn main() -> anyhow::Result<()> {
     match Cli::parse().task {
         Task::Agent { check } => agent::run(check),
         Task::Webhook { check } => webhook::run(check),
+        Task::Chart { check } => chart::run(check),
         Task::Generate { check } => generate::run(check),
         Task::Book { check, page } => book::run(check, &page),
         Task::Diagrams { question } => book::diagrams(&question),

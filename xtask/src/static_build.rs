@@ -32,8 +32,8 @@ impl StaticBuild {
         let target = host_target()?;
         // A folder of its own, so that this build and those of an editor or test do not wait for each other.
         let folder = root.join("target/static");
-        let inherited = std::env::var("RUSTFLAGS").unwrap_or_default();
-        let status = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+        let inherited = env::var("RUSTFLAGS").unwrap_or_default();
+        let status = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
             .current_dir(&root)
             .args(["build", "--locked", "--quiet", "--profile", self.profile])
             .args(["--package", self.name, "--bin", self.name])

@@ -6,8 +6,10 @@
 )]
 
 mod bad_input;
+mod creators;
 mod doctor;
 mod golden;
+mod install;
 mod neighbours;
 mod outage;
 mod owners;

@@ -1,0 +1,355 @@
+//! The chart, installed, upgraded, rolled back and uninstalled by Helm itself.
+//!
+//! Everything is as in a cluster: the chart's Deployment makes the pods, they run the real webhook with the chart's
+//! arguments, as its user, with its ServiceAccount's token, under the Pod Security level `restricted`; the real
+//! controllers say which of them are ready, and the API server asks at the Service. `cwii_e2e::Node` is the node.
+
+use std::{collections::BTreeSet, process::Output, time::Duration};
+
+use cwii_contract::names;
+use cwii_e2e::{
+    Api, ControlPlane, Ended, Identity, Kubelet, Node, Object, control_plane_to_install_on, until,
+};
+use cwii_lab::Mechanism;
+use serde_json::{Value, json};
+use tokio::sync::{Mutex, MutexGuard};
+
+use crate::{
+    creators::{Creators, all_have_their_own_role},
+    support::{
+        SANDBOX, annotated, annotations, for_role, injected, names, pod, pod_of, service_account,
+        workload,
+    },
+};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn helm_install_and_one_annotated_deployment_give_a_verified_pod_and_uninstall_leaves_nothing() {
+    let Some(stage) = Stage::set().await else {
+        return;
+    };
+    let before = stage.everything().await;
+    let said = stage.install(&[]).await;
+    println!("{said}");
+    stage.both_replicas_are_as_the_chart_has_them().await;
+    stage.a_deployment_is_injected_and_verified().await;
+    let ended = stage.uninstall(&before).await;
+    assert_eq!(ended.len(), 2, "{ended:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_certificate_that_somebody_else_keeps_in_a_secret_is_served_and_its_renewal_costs_no_pod() {
+    let Some(stage) = Stage::set().await else {
+        return;
+    };
+    let authority = &stage.plane.authority;
+    let namespace = json!({
+        "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": SYSTEM },
+    });
+    stage.api.create(&namespace).await.unwrap();
+    let certificate = |identity: Identity| {
+        json!({
+            "apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/tls",
+            "metadata": { "name": "webhook-certificate", "namespace": SYSTEM },
+            "stringData": { "tls.crt": identity.certificate, "tls.key": identity.key },
+        })
+    };
+    let issue = || certificate(authority.server(&["cwii-webhook.cwii-system.svc"]).unwrap());
+    let secret = Object::of(&issue());
+    stage.api.create(&issue()).await.unwrap();
+    let before = stage.everything().await;
+    let bundle = format!("certificates.existing.caBundle={}", authority.certificate);
+    stage
+        .install(&[
+            "--set=certificates.mode=existing",
+            "--set=certificates.existing.secretName=webhook-certificate",
+            "--set=webhook.failurePolicy=Fail",
+            "--set",
+            &bundle,
+        ])
+        .await;
+    stage.both_replicas_are_as_the_chart_has_them().await;
+    stage.a_deployment_is_injected_and_verified().await;
+
+    let loads = async || {
+        let name = "cwii_webhook_certificate_reloads_total";
+        stage.metric(name, &["result=\"success\""]).await
+    };
+    assert_eq!(loads().await, [1.0, 1.0]);
+    let creators = stage.creators().await;
+    stage.api.merge(&secret, "", &issue()).await.unwrap();
+    until("both replicas serve the renewed certificate", || async {
+        (loads().await == [2.0, 2.0]).then_some(())
+    })
+    .await
+    .unwrap();
+    creators.created_at_least(creators.created() + 50).await;
+    let tally = creators.stop("certificate renewed by somebody else").await;
+    all_have_their_own_role(&stage.api, LOAD, &tally).await;
+    assert_eq!(tally.failed, 0, "{tally:?}");
+    stage.load_is_gone().await;
+
+    stage.uninstall(&before).await;
+    stage.api.delete(&Object::of(&namespace)).await.unwrap();
+}
+
+/// An installation that nobody else looks at meanwhile.
+struct Stage {
+    plane: &'static ControlPlane,
+    api: Api,
+    node: Node,
+    _alone: MutexGuard<'static, ()>,
+}
+
+impl Stage {
+    async fn set() -> Option<Self> {
+        // The configuration is for the whole cluster, and its name is the documented one: one installation at a time.
+        static ALONE: Mutex<()> = Mutex::const_new(());
+        let plane = control_plane_to_install_on().await?;
+        plane.helm()?;
+        if !plane.has_controllers() {
+            return None;
+        }
+        let kubelet = Kubelet::start(plane, SANDBOX).unwrap()?;
+        let alone = ALONE.lock().await;
+        let api = plane.api().unwrap();
+        api.ensure(&json!({
+            "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": SHOP },
+        }))
+        .await
+        .unwrap();
+        Some(Self {
+            node: Node::start(plane, &kubelet, &[SYSTEM, SHOP]).unwrap(),
+            plane,
+            api,
+            _alone: alone,
+        })
+    }
+
+    /// `helm install cwii`, as the documentation has it, with more arguments.
+    async fn install(&self, arguments: &[&str]) -> String {
+        let install = ["install", "cwii", CHART, "--create-namespace", "--wait"];
+        self.helm(&[&install, arguments].concat()).await
+    }
+
+    async fn helm(&self, arguments: &[&str]) -> String {
+        let output = self.try_helm(arguments).await;
+        let said = said(&output);
+        assert!(
+            output.status.success(),
+            "helm {arguments:?}: {said}\n{:?}\n{:#?}",
+            self.node.problems(),
+            self.node.ended(),
+        );
+        said
+    }
+
+    async fn try_helm(&self, arguments: &[&str]) -> Output {
+        let mut helm = self.plane.helm().unwrap();
+        helm.args(["--namespace", SYSTEM])
+            .args(arguments)
+            .args(["--timeout", "120s"])
+            .output()
+            .await
+            .unwrap()
+    }
+
+    async fn both_replicas_are_as_the_chart_has_them(&self) {
+        let pods = self.api.list(&Object::pod(SYSTEM, ""), "").await.unwrap();
+        assert_eq!(pods.len(), 2);
+        for pod in &pods {
+            let version = env!("CARGO_PKG_VERSION");
+            assert_eq!(
+                pod["spec"]["containers"][0]["image"],
+                format!("ghcr.io/cwii-dev/cwii-webhook:{version}")
+            );
+            assert_eq!(pod["status"]["containerStatuses"][0]["restartCount"], 0);
+            assert_eq!(injected(pod), None);
+        }
+        assert_eq!(self.node.problems(), Vec::<String>::new());
+    }
+
+    /// The way that the documentation goes: an annotated Deployment, and the cloud is asked before it starts.
+    async fn a_deployment_is_injected_and_verified(&self) {
+        let case = self
+            .plane
+            .clouds
+            .case("install", Mechanism::AwsWebIdentity, SHOP, "checkout");
+        let cloud = self.plane.clouds.lab.lay_out(&case).unwrap();
+        let account = service_account(SHOP, "checkout", json!({}));
+        self.api.ensure(&account).await.unwrap();
+        let deployment = workload(
+            "apps/v1",
+            "Deployment",
+            SHOP,
+            "checkout",
+            "checkout",
+            &annotations([
+                ("aws-role-arn", cloud.names.get("ROLE_ARN")),
+                ("aws-region", cloud.names.get("REGION")),
+                ("aws-verify", "true"),
+                ("aws-verify-enforce", "true"),
+            ]),
+        );
+        self.api.create(&deployment).await.unwrap();
+        let pod = pod_of(&self.api, SHOP, "checkout").await;
+        assert_eq!(injected(&pod), Some("aws"));
+        assert_eq!(
+            names(&pod, "initContainers"),
+            [names::verify_container(cwii_contract::Provider::Aws)]
+        );
+        let object = Object::pod(SHOP, pod["metadata"]["name"].as_str().unwrap());
+        let pod = self
+            .api
+            .wait_for(&object, "it runs", |p| p["status"]["phase"] == "Running")
+            .await
+            .unwrap();
+        let verify = &pod["status"]["initContainerStatuses"][0];
+        assert_eq!(verify["restartCount"], 0);
+        let ended = &verify["state"]["terminated"];
+        assert_eq!(ended["exitCode"], 0, "{verify}");
+        let message = ended["message"].as_str().unwrap();
+        assert!(message.contains("\"outcome\":\"verified\""), "{message}");
+        assert_eq!(self.node.problems(), Vec::<String>::new());
+        self.api.delete(&Object::of(&deployment)).await.unwrap();
+        self.api
+            .delete(&Object::of(&account))
+            .await
+            .unwrap();
+        let pods = Object::pod(SHOP, "");
+        until("the Deployment's pods are gone", || async {
+            self.api.list(&pods, "").await.ok()?.is_empty().then_some(())
+        })
+        .await
+        .unwrap();
+    }
+
+    /// A metric of every replica, read by way of the API server, as a person without a way into the pods' network does.
+    async fn metric(&self, name: &str, labels: &[&str]) -> Vec<f64> {
+        let mut of_each = Vec::new();
+        for pod in self.api.list(&Object::pod(SYSTEM, ""), "").await.unwrap() {
+            let pod = pod["metadata"]["name"].as_str().unwrap();
+            let path = format!("/api/v1/namespaces/{SYSTEM}/pods/{pod}:8080/proxy/metrics");
+            // One that comes or goes does not answer.
+            if let Ok(page) = self.api.text(&path).await {
+                of_each.push(cwii_e2e::metric(&page, name, labels));
+            }
+        }
+        of_each
+    }
+
+    /// Pods that ask for injection, for as long as something is done to the webhook. `Node` does not run them.
+    async fn creators(&self) -> Creators {
+        self.api
+            .create(&json!({
+                "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": LOAD },
+            }))
+            .await
+            .unwrap();
+        for object in ["ServiceAccount", "ConfigMap"] {
+            let name = if object == "ConfigMap" { "kube-root-ca.crt" } else { "default" };
+            let object = Object::new("v1", object, LOAD, name);
+            self.api.wait_for(&object, "it is there", |_| true).await.unwrap();
+        }
+        Creators::paced(&self.api, 3, Duration::from_millis(30), |n| {
+            annotated(pod(LOAD, &format!("pod-{n}")), for_role(n))
+        })
+    }
+
+    async fn load_is_gone(&self) {
+        let namespace = Object::new("v1", "Namespace", "", LOAD);
+        self.api.delete(&namespace).await.unwrap();
+        until("the load's namespace is gone", || async {
+            self.api.get(&namespace).await.err()
+        })
+        .await
+        .unwrap();
+    }
+
+    /// Uninstalls, and compares what there is with what there was. The answer is how the webhook's processes ended.
+    async fn uninstall(&self, before: &BTreeSet<String>) -> Vec<Ended> {
+        let so_far = self.node.ended().len();
+        self.helm(&["uninstall", "cwii", "--wait"]).await;
+        // The namespace that `--create-namespace` made, with what every namespace has.
+        let of_namespace = BTreeSet::from([
+            format!("configmaps {SYSTEM}/kube-root-ca.crt"),
+            format!("namespaces {SYSTEM}"),
+            format!("serviceaccounts {SYSTEM}/default"),
+        ]);
+        self.there_is(&(before | &of_namespace)).await;
+        if !of_namespace.is_subset(before) {
+            let namespace = Object::new("v1", "Namespace", "", SYSTEM);
+            self.api.delete(&namespace).await.unwrap();
+            self.there_is(before).await;
+        }
+        let ended = self.node.ended().split_off(so_far);
+        for one in self.node.ended() {
+            assert!(
+                one.asked_to && one.code == 0,
+                "{} of {} ended with {} by itself or in haste: {}",
+                one.container,
+                one.pod,
+                one.code,
+                one.log
+            );
+        }
+        ended
+    }
+
+    /// Waits until there is what there should be: what is deleted takes a moment to go.
+    async fn there_is(&self, expected: &BTreeSet<String>) {
+        let differs = std::sync::Mutex::new(BTreeSet::new());
+        until("what there is is what there should be", || async {
+            let now = self.everything().await;
+            *differs.lock().unwrap() = &now ^ expected;
+            (now == *expected).then_some(())
+        })
+        .await
+        .unwrap_or_else(|error| panic!("{error}: {:#?}", differs.lock().unwrap()));
+    }
+
+    /// Every object of every type that can be listed, as `kubectl api-resources --verbs=list` names them; but for what
+    /// the cluster writes down of its own accord and throws away after a while.
+    async fn everything(&self) -> BTreeSet<String> {
+        let read = async |path: &str| -> Value {
+            serde_json::from_str(&self.api.text(path).await.unwrap()).unwrap()
+        };
+        let groups = read("/apis").await;
+        let mut roots = vec!["/api/v1".to_owned()];
+        for group in groups["groups"].as_array().unwrap() {
+            let version = group["preferredVersion"]["groupVersion"].as_str().unwrap();
+            roots.push(format!("/apis/{version}"));
+        }
+        let mut all = BTreeSet::new();
+        for root in roots {
+            let resources = read(&root).await;
+            for resource in resources["resources"].as_array().unwrap() {
+                let name = resource["name"].as_str().unwrap();
+                let is_listed = resource["verbs"].as_array().unwrap().contains(&"list".into());
+                if !is_listed || ["events", "componentstatuses"].contains(&name) {
+                    continue;
+                }
+                let list = read(&format!("{root}/{name}")).await;
+                for item in list["items"].as_array().unwrap() {
+                    let of = |field: &str| item["metadata"][field].as_str().unwrap_or_default();
+                    let namespace = match of("namespace") {
+                        "" => String::new(),
+                        namespace => format!("{namespace}/"),
+                    };
+                    all.insert(format!("{name} {namespace}{}", of("name")));
+                }
+            }
+        }
+        all
+    }
+}
+
+fn said(output: &Output) -> String {
+    [&output.stdout, &output.stderr]
+        .map(|stream| String::from_utf8_lossy(stream).into_owned())
+        .concat()
+}
+
+const CHART: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../charts/cwii");
+const SYSTEM: &str = "cwii-system";
+const SHOP: &str = "shop";
+const LOAD: &str = "load";

@@ -1,0 +1,744 @@
+//! The certificate that replicas share: reads the Secret and the MutatingWebhookConfiguration, takes the steps that
+//! [`crate::rotation`] decides on, and hands over what is to be served.
+//!
+//! Always the configuration first and then the Secret, and every write names the version that it is for. So a bundle
+//! is never written from a Secret older than the one that the bundle in place was written from.
+//!
+//! Polled, not watched: two small reads every ten seconds need no right to watch, and a certificate lives for months.
+//! While the API server is away, what is served is served on.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write as _,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use bytes::Bytes;
+use http::StatusCode;
+use secrecy::{ExposeSecret as _, SecretString};
+use serde::{Deserialize, de::DeserializeOwned};
+use serde_json::{Map, Value, json};
+use tokio::time::{Instant, sleep};
+use tracing::{error, info, warn};
+
+use crate::{
+    cluster::{Cluster, ClusterError, FIELD_MANAGER},
+    kind::segment,
+    log::printable,
+    metrics::Metrics,
+    pair::{Judged, Pair, Unusable, authorities},
+    rotation::{self, Authority, Phase, Reason, Seconds, Shared, Slot, Step, View},
+    tls::{SharedCertificate, Tls},
+    watch::random_part,
+};
+
+/// Keeps the shared certificate of one replica, for ever.
+pub async fn keep(
+    options: SharedCertificate,
+    cluster: Arc<Cluster>,
+    tls: Arc<Tls>,
+    metrics: Arc<Metrics>,
+) {
+    let period = (options.overlap / 10).clamp(SHORTEST_PERIOD, LONGEST_PERIOD);
+    let mut keeper = Keeper {
+        options,
+        cluster,
+        tls,
+        metrics,
+        serving: None,
+        seen: BTreeMap::new(),
+        agreed: None,
+        problem: None,
+    };
+    keeper.metrics.set_rotation(Phase::Waiting);
+    loop {
+        let result = keeper.look().await;
+        keeper.report(result.err());
+        let pause = match keeper.tls.unready() {
+            Some(_) => period.min(UNREADY_PERIOD),
+            None => period,
+        };
+        // Replicas that were started together shall not ask together for ever.
+        sleep(pause.mul_f64(0.8) + random_part(pause.mul_f64(0.4))).await;
+    }
+}
+
+struct Keeper {
+    options: SharedCertificate,
+    cluster: Arc<Cluster>,
+    tls: Arc<Tls>,
+    metrics: Arc<Metrics>,
+    /// What new connections are served with.
+    serving: Option<Judged>,
+    /// Authorities that every webhook of the configuration trusts, and since when this replica has seen that.
+    seen: BTreeMap<Vec<u8>, Instant>,
+    /// The bundle that was last seen in its place.
+    agreed: Option<Vec<Authority>>,
+    /// What went wrong the last time, so that it is told once.
+    problem: Option<(&'static str, Option<StatusCode>)>,
+}
+
+/// Why a look at the cluster, or a step, came to nothing.
+#[derive(Debug, thiserror::Error)]
+enum Problem {
+    #[error("there is no such Secret")]
+    NoSecret,
+    #[error("{0}")]
+    Secret(ClusterError),
+    #[error("there is no such MutatingWebhookConfiguration, or it has no webhook")]
+    NoConfiguration,
+    #[error("{0}")]
+    Configuration(ClusterError),
+    #[error("no certificate could be made: {0}")]
+    Make(#[from] rcgen::Error),
+}
+
+impl Problem {
+    /// Which object it is about, and the API server's answer: what makes it another problem.
+    fn kind(&self) -> (&'static str, Option<StatusCode>) {
+        match self {
+            Self::NoSecret => ("Secret", Some(StatusCode::NOT_FOUND)),
+            Self::Secret(error) => ("Secret", error.status()),
+            Self::NoConfiguration => ("MutatingWebhookConfiguration", Some(StatusCode::NOT_FOUND)),
+            Self::Configuration(error) => ("MutatingWebhookConfiguration", error.status()),
+            Self::Make(_) => ("certificate", None),
+        }
+    }
+}
+
+/// What is in the cluster.
+struct Look {
+    secret: Secret,
+    configuration: Configuration,
+    now: Seconds,
+}
+
+impl Keeper {
+    /// Looks, and takes steps until there is none to take.
+    async fn look(&mut self) -> Result<(), Problem> {
+        for _ in 0..MOST_STEPS {
+            let look = self.read().await?;
+            let bundles = look.configuration.bundles();
+            self.serve(&look, &bundles);
+            let step = rotation::next(self.view(&look, &bundles));
+            if step == Step::Rest {
+                return match bundles.is_empty() {
+                    true => Err(Problem::NoConfiguration),
+                    false => Ok(()),
+                };
+            }
+            match self.take(&step, &look).await {
+                Ok(()) => self.tell(&step, &look),
+                // Another replica, or somebody else, was faster.
+                Err(Problem::Secret(error) | Problem::Configuration(error))
+                    if error.status() == Some(StatusCode::CONFLICT) => {}
+                Err(problem) => return Err(problem),
+            }
+        }
+        Ok(())
+    }
+
+    async fn read(&self) -> Result<Look, Problem> {
+        let configuration = self
+            .cluster
+            .get(&self.configuration_path(), Instant::now() + DEADLINE)
+            .await
+            .and_then(|found| match found {
+                Some((body, _)) => Configuration::parse(&body),
+                None => Ok(Configuration::default()),
+            })
+            .map_err(Problem::Configuration)?;
+        let (body, now) = self
+            .cluster
+            .get(&self.secret_path(), Instant::now() + DEADLINE)
+            .await
+            .map_err(quiet)?
+            .ok_or(Problem::NoSecret)?;
+        let secret = Secret::parse(&body, &self.options.names, now).map_err(quiet)?;
+        Ok(Look {
+            secret,
+            configuration,
+            now,
+        })
+    }
+
+    fn view<'a>(&'a self, look: &'a Look, bundles: &'a [Vec<Authority>]) -> View<'a> {
+        View {
+            shared: &look.secret.shared,
+            bundles,
+            serving: self.serving.as_ref().map(|judged| &judged.certificate),
+            now: look.now,
+            overlap: i64::try_from(self.options.overlap.as_secs()).unwrap_or(i64::MAX),
+        }
+    }
+
+    /// Serves what is to be served, and notes what was seen.
+    fn serve(&mut self, look: &Look, bundles: &[Vec<Authority>]) {
+        self.seen
+            .retain(|der, _| bundles.iter().all(|b| b.iter().any(|a| a.der == *der)));
+        for authority in bundles.iter().flatten() {
+            if rotation::trusted(bundles, authority) {
+                self.seen
+                    .entry(authority.der.clone())
+                    .or_insert_with(Instant::now);
+            }
+        }
+        let current = look.secret.current.as_ref();
+        let seen = current
+            .and_then(|current| self.seen.get(&current.certificate.authority.der))
+            .map(|since| i64::try_from(since.elapsed().as_secs()).unwrap_or(i64::MAX));
+        let switches = rotation::switches(self.view(look, bundles), seen);
+        let pair = match current.filter(|_| switches) {
+            Some(current) => Some(current),
+            // It was loaded already; the authorities of clients may be others by now.
+            None => self.serving.as_ref(),
+        };
+        if let Some(judged) = pair {
+            self.tls.offer(&judged.pair, &self.metrics);
+        }
+        if let Some(current) = current
+            && self.tls.serves(&current.leaf)
+        {
+            self.serving = Some(current.clone());
+        }
+        let serving = self.serving.as_ref().map(|judged| &judged.certificate);
+        let trusted = serving.is_some_and(|s| rotation::trusted(bundles, &s.authority));
+        if trusted {
+            self.tls.set_trusted();
+        }
+        self.metrics.set_rotation(look.secret.shared.phase());
+        self.metrics.set_certificate_check(look.now, trusted);
+    }
+
+    async fn take(&self, step: &Step, look: &Look) -> Result<(), Problem> {
+        let secret = &look.secret;
+        let mut change = Change::default();
+        match step {
+            Step::Rest => return Ok(()),
+            Step::Publish(bundle) => return self.publish(bundle, &look.configuration).await,
+            Step::Fill(others) => {
+                let pair = self.make(&self.options.names, look.now)?;
+                change.pair(&CURRENT, Some(&pair));
+                change.pair(&NEXT, None);
+                change.previous(others, look.now);
+                change.annotation(ROTATE, None);
+            }
+            Step::Restore(others) => {
+                change.pair(&CURRENT, self.serving.as_ref().map(|judged| &judged.pair));
+                change.pair(&NEXT, None);
+                change.previous(others, look.now);
+            }
+            Step::Keep(others) => {
+                let all = secret.shared.previous.iter().chain(others);
+                change.previous(all, look.now);
+            }
+            Step::Stage(reason) => {
+                let mut names = self.options.names.clone();
+                // While one Deployment replaces another, replicas ask for different names. One certificate for all of
+                // them ends that; the next one will be for those alone that are asked for then.
+                if *reason == Reason::Names
+                    && let Some(current) = &secret.current
+                {
+                    let known: BTreeSet<_> = names.iter().cloned().collect();
+                    let more = current.names.iter().filter(|name| !known.contains(*name));
+                    names.extend(more.cloned());
+                }
+                let pair = self.make(&names, look.now)?;
+                change.pair(&NEXT, Some(&pair));
+                change.annotation(PUBLISHED, None);
+                change.annotation(ROTATE, None);
+            }
+            Step::Discard => {
+                change.pair(&NEXT, None);
+                change.annotation(PUBLISHED, None);
+            }
+            Step::Unmark => change.annotation(PUBLISHED, None),
+            Step::Mark => change.annotation(PUBLISHED, Some(look.now)),
+            Step::Promote => {
+                change.pair(&CURRENT, secret.next.as_ref().map(|judged| &judged.pair));
+                change.pair(&NEXT, None);
+                change.annotation(PUBLISHED, None);
+                let old = secret.current.as_ref().map(|j| &j.certificate.authority);
+                let all = secret.shared.previous.iter().chain(old);
+                change.previous(all, look.now);
+            }
+            Step::MarkReplaced => change.annotation(REPLACED, Some(look.now)),
+            Step::Drop => change.previous([], look.now),
+        }
+        let path = format!("{}?fieldManager={FIELD_MANAGER}", self.secret_path());
+        let body = change.patch(&secret.version);
+        let deadline = Instant::now() + DEADLINE;
+        self.cluster
+            .patch(&path, MERGE_PATCH, body, deadline)
+            .await
+            .map_err(quiet)
+    }
+
+    /// Server-side apply of `caBundle` alone. The version keeps it from adding a webhook that is gone.
+    async fn publish(
+        &self,
+        bundle: &[Authority],
+        configuration: &Configuration,
+    ) -> Result<(), Problem> {
+        let bundle = STANDARD.encode(to_pem(bundle));
+        let webhooks = configuration
+            .webhooks
+            .iter()
+            .map(|webhook| json!({ "name": webhook.name, "clientConfig": { "caBundle": bundle } }));
+        let document = json!({
+            "apiVersion": "admissionregistration.k8s.io/v1",
+            "kind": "MutatingWebhookConfiguration",
+            "metadata": {
+                "name": self.options.configuration,
+                "resourceVersion": configuration.version,
+            },
+            "webhooks": webhooks.collect::<Vec<_>>(),
+        });
+        let path = format!(
+            "{}?fieldManager={FIELD_MANAGER}&force=true",
+            self.configuration_path()
+        );
+        let body = Bytes::from(document.to_string());
+        let deadline = Instant::now() + DEADLINE;
+        self.cluster
+            .patch(&path, APPLY_PATCH, body, deadline)
+            .await
+            .map_err(Problem::Configuration)
+    }
+
+    fn make(&self, names: &[String], now: Seconds) -> Result<Pair, rcgen::Error> {
+        let now = Duration::from_secs(u64::try_from(now).unwrap_or_default());
+        Pair::make(names, SystemTime::UNIX_EPOCH + now, self.options.lifetime)
+    }
+
+    /// One line for each step that was taken.
+    fn tell(&mut self, step: &Step, look: &Look) {
+        let (namespace, name) = &self.options.secret;
+        let secret = format!("{namespace}/{name}");
+        let configuration = &self.options.configuration;
+        let overlap_s = self.options.overlap.as_secs_f64();
+        match step {
+            Step::Rest | Step::MarkReplaced => {}
+            Step::Fill(others) => {
+                self.metrics.count_certificate_made();
+                info!(
+                    secret,
+                    found = look.secret.unusable.as_ref().map(ToString::to_string),
+                    still_trusted = others.len(),
+                    "a certificate was made and written to the Secret"
+                );
+            }
+            Step::Restore(others) => warn!(
+                secret,
+                found = look.secret.unusable.as_ref().map(ToString::to_string),
+                still_trusted = others.len(),
+                "the Secret had lost the certificate; what is served was written back"
+            ),
+            Step::Keep(others) => warn!(
+                secret,
+                configuration,
+                still_trusted = others.len(),
+                overlap_s,
+                "the caBundle does not trust the Secret's certificate; what it trusts instead stays trusted for an overlap"
+            ),
+            Step::Stage(reason) => {
+                self.metrics.count_certificate_made();
+                info!(
+                    secret,
+                    reason = reason.as_str(),
+                    "the next certificate was made"
+                );
+            }
+            Step::Discard => warn!(
+                secret,
+                "the Secret's next certificate cannot be served and was removed"
+            ),
+            Step::Publish(bundle) => {
+                let somebody_else = self.agreed.as_ref() == Some(bundle);
+                if somebody_else {
+                    self.metrics.count_bundle_repair();
+                    warn!(
+                        configuration,
+                        by = printable(&look.configuration.last_writer()),
+                        "somebody else had changed the caBundle; it was put back"
+                    );
+                } else {
+                    info!(
+                        configuration,
+                        authorities = bundle.len(),
+                        "the caBundle was written"
+                    );
+                }
+                self.agreed = Some(bundle.clone());
+            }
+            Step::Unmark => warn!(
+                configuration,
+                by = printable(&look.configuration.last_writer()),
+                "the caBundle lost the next certificate's authority; the overlap begins again"
+            ),
+            Step::Mark => info!(
+                configuration,
+                overlap_s, "the caBundle trusts the next certificate; the overlap begins"
+            ),
+            Step::Promote => info!(
+                secret,
+                overlap_s, "the next certificate is the current one; replicas switch to it"
+            ),
+            Step::Drop => info!(
+                secret,
+                "the previous certificate's authority is trusted no more"
+            ),
+        }
+    }
+
+    /// Tells a problem when it begins, and when it is over.
+    fn report(&mut self, problem: Option<Problem>) {
+        let Some(problem) = problem else {
+            if self.problem.take().is_some() {
+                info!("Secret and MutatingWebhookConfiguration can be kept again");
+            }
+            return;
+        };
+        let kind = problem.kind();
+        if self.problem.replace(kind) == Some(kind) {
+            return;
+        }
+        let (object, status) = kind;
+        let (namespace, name) = &self.options.secret;
+        let name = match object {
+            "Secret" => format!("{namespace}/{name}"),
+            _ => self.options.configuration.clone(),
+        };
+        let serving = self.serving.is_some();
+        let error = printable(&problem.to_string());
+        match status {
+            Some(StatusCode::FORBIDDEN | StatusCode::UNAUTHORIZED) => error!(
+                object,
+                name,
+                error,
+                serving,
+                "not allowed: the webhook needs `get` and `patch` on this object"
+            ),
+            _ => warn!(
+                object,
+                name,
+                error,
+                serving,
+                "the shared certificate cannot be kept; what is served is served on, and this is tried again"
+            ),
+        }
+    }
+
+    fn secret_path(&self) -> String {
+        let (namespace, name) = &self.options.secret;
+        format!(
+            "/api/v1/namespaces/{}/secrets/{}",
+            segment(namespace),
+            segment(name)
+        )
+    }
+
+    fn configuration_path(&self) -> String {
+        format!(
+            "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations/{}",
+            segment(&self.options.configuration)
+        )
+    }
+}
+
+/// The Secret, as far as it matters.
+struct Secret {
+    version: String,
+    shared: Shared,
+    current: Option<Judged>,
+    next: Option<Judged>,
+    /// Why the current certificate cannot be served.
+    unusable: Option<Unusable>,
+}
+
+impl Secret {
+    fn parse(body: &[u8], names: &[String], now: Seconds) -> Result<Self, ClusterError> {
+        #[derive(Deserialize)]
+        struct Raw {
+            metadata: Metadata,
+            data: Option<BTreeMap<String, String>>,
+        }
+        let raw: Raw = parse(body)?;
+        let data = raw.data.unwrap_or_default();
+        let annotations = raw.metadata.annotations.unwrap_or_default();
+        let time = |name: &str| {
+            let at: jiff::Timestamp = annotations.get(name)?.parse().ok()?;
+            Some(at.as_second())
+        };
+        let (current_slot, current) = slot(&data, &CURRENT, names, now);
+        let (next_slot, next) = slot(&data, &NEXT, names, now);
+        let (current, unusable) = match current {
+            Some(Ok(judged)) => (Some(judged), None),
+            Some(Err(why)) => (None, Some(why)),
+            None => (None, None),
+        };
+        let previous = text(&data, PREVIOUS).and_then(|pem| authorities(pem.expose_secret()));
+        Ok(Self {
+            version: raw.metadata.resource_version,
+            shared: Shared {
+                current: current_slot,
+                next: next_slot,
+                previous: previous.unwrap_or_default(),
+                published: time(PUBLISHED),
+                replaced: time(REPLACED),
+                asked: annotations.contains_key(ROTATE),
+            },
+            current,
+            next: next.and_then(Result::ok),
+            unusable,
+        })
+    }
+}
+
+/// What one place of the Secret holds.
+fn slot(
+    data: &BTreeMap<String, String>,
+    keys: &Keys,
+    names: &[String],
+    now: Seconds,
+) -> (Slot, Option<Result<Judged, Unusable>>) {
+    let member = |key| text(data, key);
+    let pair = match (
+        member(keys.certificate),
+        member(keys.key),
+        member(keys.authority),
+    ) {
+        (None, None, None) => return (Slot::Empty, None),
+        (Some(certificate), Some(key), Some(ca)) => Ok(Pair {
+            certificate: certificate.expose_secret().to_owned(),
+            key,
+            ca: ca.expose_secret().to_owned(),
+        }),
+        (None, ..) => Err(Unusable::Missing(keys.certificate)),
+        (_, None, _) => Err(Unusable::Missing(keys.key)),
+        (.., None) => Err(Unusable::Missing(keys.authority)),
+    };
+    match pair.and_then(|pair| pair.judge(names, now)) {
+        Ok(judged) => (Slot::Holds(judged.certificate.clone()), Some(Ok(judged))),
+        Err(why) => (Slot::Unusable, Some(Err(why))),
+    }
+}
+
+/// A member of the Secret; none where it is missing or empty. What is no text comes out as something unusable.
+fn text(data: &BTreeMap<String, String>, key: &str) -> Option<SecretString> {
+    let encoded = data.get(key)?;
+    let bytes = STANDARD.decode(encoded).unwrap_or_default();
+    (!encoded.is_empty()).then(|| String::from_utf8(bytes).unwrap_or_default().into())
+}
+
+/// The MutatingWebhookConfiguration, as far as it matters. Without webhooks where there is none.
+#[derive(Default)]
+struct Configuration {
+    version: String,
+    webhooks: Vec<Webhook>,
+    managers: Vec<Manager>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Webhook {
+    name: String,
+    client_config: ClientConfig,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ClientConfig {
+    ca_bundle: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Metadata {
+    #[serde(rename = "resourceVersion")]
+    resource_version: String,
+    annotations: Option<BTreeMap<String, String>>,
+    #[serde(rename = "managedFields", default)]
+    managers: Vec<Manager>,
+}
+
+#[derive(Deserialize)]
+struct Manager {
+    #[serde(default)]
+    manager: String,
+    #[serde(default)]
+    time: String,
+}
+
+impl Configuration {
+    fn parse(body: &[u8]) -> Result<Self, ClusterError> {
+        #[derive(Deserialize)]
+        struct Raw {
+            metadata: Metadata,
+            webhooks: Option<Vec<Webhook>>,
+        }
+        let raw: Raw = parse(body)?;
+        Ok(Self {
+            version: raw.metadata.resource_version,
+            webhooks: raw.webhooks.unwrap_or_default(),
+            managers: raw.metadata.managers,
+        })
+    }
+
+    /// What each webhook trusts; nothing where that is no bundle.
+    fn bundles(&self) -> Vec<Vec<Authority>> {
+        let bundle = |webhook: &Webhook| {
+            let pem = STANDARD.decode(webhook.client_config.ca_bundle.as_ref()?);
+            authorities(&String::from_utf8(pem.ok()?).ok()?)
+        };
+        self.webhooks
+            .iter()
+            .map(|webhook| bundle(webhook).unwrap_or_default())
+            .collect()
+    }
+
+    /// Who wrote last, of all others.
+    fn last_writer(&self) -> String {
+        let others = self.managers.iter().filter(|m| m.manager != FIELD_MANAGER);
+        // RFC 3339 in UTC: order of letters is order in time.
+        others
+            .max_by(|a, b| a.time.cmp(&b.time))
+            .map_or_else(|| "unknown".to_owned(), |m| m.manager.clone())
+    }
+}
+
+/// What a step changes in the Secret; nothing else is touched.
+#[derive(Default)]
+struct Change {
+    data: Map<String, Value>,
+    annotations: Map<String, Value>,
+}
+
+impl Change {
+    fn pair(&mut self, keys: &Keys, pair: Option<&Pair>) {
+        let members = [
+            (keys.certificate, pair.map(|p| p.certificate.as_str())),
+            (keys.key, pair.map(|p| p.key.expose_secret())),
+            (keys.authority, pair.map(|p| p.ca.as_str())),
+        ];
+        for (key, text) in members {
+            self.member(key, text);
+        }
+        if *keys == NEXT && pair.is_none() {
+            self.annotation(PUBLISHED, None);
+        }
+    }
+
+    fn previous<'a>(&mut self, all: impl IntoIterator<Item = &'a Authority>, now: Seconds) {
+        let mut authorities: Vec<Authority> = Vec::new();
+        for authority in all {
+            if authority.expires > now && !authorities.contains(authority) {
+                authorities.push(authority.clone());
+            }
+        }
+        let pem = (!authorities.is_empty()).then(|| to_pem(&authorities));
+        self.member(PREVIOUS, pem.as_deref());
+        self.annotation(REPLACED, pem.is_some().then_some(now));
+    }
+
+    fn member(&mut self, key: &str, text: Option<&str>) {
+        let value = text.map_or(Value::Null, |text| STANDARD.encode(text).into());
+        self.data.insert(key.to_owned(), value);
+    }
+
+    fn annotation(&mut self, name: &str, at: Option<Seconds>) {
+        let at = at.and_then(|at| jiff::Timestamp::from_second(at).ok());
+        let value = at.map_or(Value::Null, |at| at.to_string().into());
+        self.annotations.insert(name.to_owned(), value);
+    }
+
+    /// A merge patch (RFC 7396) for one version of the Secret.
+    fn patch(self, version: &str) -> Bytes {
+        let mut patch = json!({
+            "metadata": { "resourceVersion": version, "annotations": self.annotations },
+        });
+        if !self.data.is_empty() {
+            patch["data"] = self.data.into();
+        }
+        Bytes::from(patch.to_string())
+    }
+}
+
+/// Where a pair is in the Secret.
+#[derive(Eq, PartialEq)]
+struct Keys {
+    certificate: &'static str,
+    key: &'static str,
+    authority: &'static str,
+}
+
+const CURRENT: Keys = Keys {
+    certificate: "tls.crt",
+    key: "tls.key",
+    authority: "ca.crt",
+};
+const NEXT: Keys = Keys {
+    certificate: "next-tls.crt",
+    key: "next-tls.key",
+    authority: "next-ca.crt",
+};
+const PREVIOUS: &str = "previous-ca.crt";
+
+/// Certificates in PEM (RFC 7468).
+fn to_pem(authorities: &[Authority]) -> String {
+    let mut pem = String::new();
+    for authority in authorities {
+        pem.push_str("-----BEGIN CERTIFICATE-----\n");
+        let encoded = STANDARD.encode(&authority.der);
+        let mut rest = encoded.as_str();
+        while !rest.is_empty() {
+            let (line, after) = rest.split_at(rest.len().min(64));
+            // Writing into a string does not fail.
+            let _ = writeln!(pem, "{line}");
+            rest = after;
+        }
+        pem.push_str("-----END CERTIFICATE-----\n");
+    }
+    pem
+}
+
+/// An object of the API. What cannot be read is not quoted: it may be a key.
+fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, ClusterError> {
+    serde_json::from_slice(body).map_err(|error| {
+        ClusterError::Unreadable(format!(
+            "no such object at line {}, column {}",
+            error.line(),
+            error.column()
+        ))
+    })
+}
+
+/// An answer about the Secret. One that finds fault with what was sent may quote it.
+fn quiet(error: ClusterError) -> Problem {
+    Problem::Secret(match error {
+        ClusterError::Status { status, .. } if status == StatusCode::BAD_REQUEST => {
+            ClusterError::Status {
+                status,
+                message: "its text is not shown, it may quote the Secret".into(),
+            }
+        }
+        error => error,
+    })
+}
+
+/// When the bundle was first seen with the next authority in it.
+const PUBLISHED: &str = "cwii.dev/next-published-at";
+/// When authorities were last added to [`PREVIOUS`].
+const REPLACED: &str = "cwii.dev/previous-replaced-at";
+/// Whoever sets it asks for another certificate. It is removed when that is made.
+const ROTATE: &str = "cwii.dev/rotate";
+
+const MERGE_PATCH: &str = "application/merge-patch+json";
+const APPLY_PATCH: &str = "application/apply-patch+yaml";
+/// A whole rotation without overlap would be six.
+const MOST_STEPS: usize = 8;
+const DEADLINE: Duration = Duration::from_secs(10);
+const LONGEST_PERIOD: Duration = Duration::from_secs(10);
+const SHORTEST_PERIOD: Duration = Duration::from_millis(200);
+const UNREADY_PERIOD: Duration = Duration::from_secs(1);
