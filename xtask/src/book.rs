@@ -172,6 +172,9 @@ fn beside(root: &Path, page: &Page, problems: &mut Vec<String>) {
 /// What stands in examples because it is wrong.
 const MISSPELT: [&str; 1] = ["aws-role-anr"];
 
+/// Labels of examples.
+const LABELS: [&str; 2] = ["identity", "injector"];
+
 /// Annotations that a page names are annotations that there are.
 fn names(page: &Page, problems: &mut Vec<String>) {
     for (line, text) in page.text.lines().enumerate() {
@@ -184,10 +187,12 @@ fn names(page: &Page, problems: &mut Vec<String>) {
             // The prefix alone, a folder in a pod, a pattern.
             let is_path = text.get(..at).is_some_and(|before| before.ends_with('/'));
             let is_pattern = key.is_empty() || key.contains('*') || key.ends_with('-');
-            if is_path || is_pattern || MISSPELT.contains(&key.as_str()) {
+            if is_path || is_pattern || MISSPELT.contains(&key.as_str()) || LABELS.contains(&key.as_str()) {
                 continue;
             }
-            let key = key.replace("<p>", Provider::Aws.as_str());
+            let key = ["<p>", "<provider>"]
+                .iter()
+                .fold(key, |key, any| key.replace(any, Provider::Aws.as_str()));
             if annotations::find(&format!("{}{key}", annotations::PREFIX)).is_none() {
                 problems.push(format!(
                     "{}:{}: there is no annotation `{}{key}`",

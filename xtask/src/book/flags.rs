@@ -104,8 +104,12 @@ impl Helm<'_> {
         while let Some(word) = rest.next() {
             if let Some((flag, value)) = word.split_once('=')
                 && flag.starts_with("--set")
+                && flag != "--set-file"
             {
                 values.extend([flag.to_owned(), value.to_owned()]);
+            } else if word == "--set-file" {
+                // The file is the reader's.
+                rest.next();
             } else if word.starts_with("--set") {
                 values.push(word.clone());
                 values.extend(rest.next().cloned());

@@ -217,6 +217,9 @@ fn normal(path: &Path) -> Option<PathBuf> {
 
 fn is_elsewhere(value: &str) -> bool {
     let value = value.trim().to_ascii_lowercase();
+    if value.starts_with("data:") {
+        return false;
+    }
     value.starts_with("//") || value.contains("http:") || value.contains("https:")
 }
 
@@ -391,7 +394,7 @@ mod tests {
         .unwrap();
         assert_eq!(problems.len(), 3, "{problems:?}");
         assert!(loads_in_style("@import 'x'") && loads_in_style("a{b:url('https://x')}"));
-        assert!(!loads_in_style("a{b:url('fonts/x.woff2')}"));
+        assert!(!loads_in_style("a{b:url('fonts/x.woff2');c:url('data:image/svg+xml,http://www.w3.org')}"));
         assert!(loads_in_script("fetch(\"https://x\")").is_some());
         assert!(loads_in_script("ns='http://www.w3.org/2000/svg'").is_none());
     }

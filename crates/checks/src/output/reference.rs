@@ -124,7 +124,7 @@ const REFERENCE: &str = "docs/src/reference";
 /// The lines of the book's table of contents: every page of a code, below the page of all codes.
 #[must_use]
 pub fn contents() -> String {
-    let mut out = String::from("- [Checks](checks/README.md)\n");
+    let mut out = String::from("- [Checks](checks/index.md)\n");
     let mut group = "";
     for check in Catalogue::of(|entry| rule(entry.code).is_some()).checks {
         if check.group != group {
@@ -153,7 +153,7 @@ pub fn files() -> Vec<(String, String)> {
             )
         })
         .collect();
-    files.push((format!("{DOCUMENTATION}/README.md"), index()));
+    files.push((format!("{DOCUMENTATION}/index.md"), index()));
     files.push((
         format!("{REFERENCE}/checks.json"),
         Catalogue::of(|_| true).json(),
