@@ -307,7 +307,9 @@ fn compare(expected: &str, found: &str, roughly: bool) -> Result<(), String> {
             line.trim_end().to_owned()
         }
     };
-    let lines = |text: &str| -> Vec<String> { text.trim_end().lines().map(plain).collect() };
+    let lines = |text: &str| -> Vec<String> {
+        text.trim_matches('\n').trim_end().lines().map(plain).collect()
+    };
     let (expected, found) = (lines(expected), lines(found));
     let mut at = 0;
     let mut anywhere = false;
