@@ -98,7 +98,12 @@ pub fn skip(why: &str) {
     skip_unless_required("CWII_REQUIRE_CONTROL_PLANE", why);
 }
 
-fn skip_unless_required(variable: &str, why: &str) {
+/// Says why tests are skipped, once.
+///
+/// # Panics
+///
+/// The variable is set, which requires what is missing.
+pub fn skip_unless_required(variable: &str, why: &str) {
     assert!(
         env::var_os(variable).is_none_or(|v| v.is_empty()),
         "{variable} is set, and {why}"

@@ -30,7 +30,7 @@ pub use api::{Api, ApiError, Object, until};
 pub use clouds::Clouds;
 pub use control_plane::{
     ControlPlane, NODE, base64, binary, control_plane, control_plane_to_install_on, free_port, say,
-    skip,
+    skip, skip_unless_required,
 };
 pub use kubelet::{BoundPod, Ended, Kubelet, Progress, Ran};
 pub use neighbour::Neighbour;

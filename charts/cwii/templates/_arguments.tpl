@@ -46,8 +46,9 @@
 {{- range .Values.verifyImageAllow -}}
   {{- $arguments = append $arguments (printf "--verify-image-allow=%s" .) -}}
 {{- end -}}
+{{- /* The kubelet takes `$(NAME)` for a variable, and `$$` for a `$`. */ -}}
 {{- range $variable, $value := .Values.verifyEnv -}}
-  {{- $arguments = append $arguments (printf "--verify-env=%s=%s" $variable $value) -}}
+  {{- $arguments = append $arguments (printf "--verify-env=%s=%s" $variable ($value | replace "$(" "$$(")) -}}
 {{- end -}}
 {{- $resources := .Values.agent.resources -}}
 {{- $arguments = append $arguments (printf "--verify-cpu-request=%v" $resources.requests.cpu) -}}

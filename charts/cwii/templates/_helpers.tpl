@@ -94,3 +94,22 @@ capabilities:
 - {{ $service }}.svc
 - {{ $service }}.svc.cluster.local
 {{- end -}}
+
+{{- define "cwii.labels.test" -}}
+app.kubernetes.io/name: cwii
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/component: test
+{{ include "cwii.labels.release" . }}
+{{- end -}}
+
+{{/* Labels that a label selector picks. */}}
+{{- define "cwii.selected" -}}
+{{- $labels := dict -}}
+{{- range .matchExpressions -}}
+{{- if eq .operator "In" -}}{{- $_ := set $labels .key (first .values) -}}{{- end -}}
+{{- if eq .operator "Exists" -}}{{- $_ := set $labels .key "true" -}}{{- end -}}
+{{- end -}}
+{{- with merge (deepCopy .matchLabels) $labels -}}
+{{- toYaml . -}}
+{{- end -}}
+{{- end -}}

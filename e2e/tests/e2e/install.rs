@@ -29,9 +29,63 @@ async fn helm_install_and_one_annotated_deployment_give_a_verified_pod_and_unins
     };
     let before = stage.everything().await;
     let said = stage.install(&[]).await;
-    println!("{said}");
+    for next in [
+        "rollout status deployment/cwii-webhook",
+        "kubectl cwii doctor",
+    ] {
+        assert!(said.contains(next), "the notes name the next command: {said}");
+    }
+    stage.is_asked().await;
     stage.both_replicas_are_as_the_chart_has_them().await;
     stage.a_deployment_is_injected_and_verified().await;
+    let ended = stage.uninstall(&before).await;
+    assert_eq!(ended.len(), 2, "{ended:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upgrade_through_a_rotation_of_the_certificate_and_a_rollback_cost_no_pod() {
+    let Some(stage) = Stage::set().await else {
+        return;
+    };
+    let before = stage.everything().await;
+    stage
+        .install(&[
+            "--set=webhook.failurePolicy=Fail",
+            // A rotation begins half a minute after the certificate was made, and takes a quarter of a minute.
+            "--set=certificates.lifetime=45s",
+            "--set=certificates.overlap=5s",
+        ])
+        .await;
+    stage.is_asked().await;
+    stage.both_replicas_are_as_the_chart_has_them().await;
+    let first = stage.authority().await;
+    let creators = stage.creators().await;
+
+    stage.rotation_is("before_switch").await;
+    let upgrade = ["upgrade", "cwii", CHART, "--reuse-values", "--wait"];
+    stage
+        .helm(&[&upgrade, &["--set=logLevel=debug"][..]].concat())
+        .await;
+    let argument = stage.api.list(&Object::pod(SYSTEM, ""), "").await.unwrap()[0].to_string();
+    assert!(argument.contains("--log-level=debug"), "{argument}");
+    stage.rotation_is("steady").await;
+    let second = stage.authority().await;
+    assert_ne!(first, second, "the certificate was replaced");
+    creators.created_at_least(creators.created() + 50).await;
+
+    stage.helm(&["rollback", "cwii", "1", "--wait"]).await;
+    stage.rotation_is("before_switch").await;
+    stage.rotation_is("steady").await;
+    assert_ne!(stage.authority().await, second, "and once more");
+    creators.created_at_least(creators.created() + 50).await;
+
+    let tally = creators
+        .stop("upgraded and rolled back through two rotations")
+        .await;
+    all_have_their_own_role(&stage.api, LOAD, &tally).await;
+    assert_eq!(tally.failed, 0, "{tally:?}");
+    stage.both_replicas_are_as_the_chart_has_them().await;
+    stage.namespace_is_gone(LOAD).await;
     let ended = stage.uninstall(&before).await;
     assert_eq!(ended.len(), 2, "{ended:?}");
 }
@@ -67,6 +121,7 @@ async fn a_certificate_that_somebody_else_keeps_in_a_secret_is_served_and_its_re
             &bundle,
         ])
         .await;
+    stage.is_asked().await;
     stage.both_replicas_are_as_the_chart_has_them().await;
     stage.a_deployment_is_injected_and_verified().await;
 
@@ -86,10 +141,10 @@ async fn a_certificate_that_somebody_else_keeps_in_a_secret_is_served_and_its_re
     let tally = creators.stop("certificate renewed by somebody else").await;
     all_have_their_own_role(&stage.api, LOAD, &tally).await;
     assert_eq!(tally.failed, 0, "{tally:?}");
-    stage.load_is_gone().await;
+    stage.namespace_is_gone(LOAD).await;
 
     stage.uninstall(&before).await;
-    stage.api.delete(&Object::of(&namespace)).await.unwrap();
+    stage.namespace_is_gone(SYSTEM).await;
 }
 
 /// An installation that nobody else looks at meanwhile.
@@ -117,6 +172,13 @@ impl Stage {
         }))
         .await
         .unwrap();
+        // What the controllers make for every namespace is there before anybody counts.
+        for namespace in ["default", "kube-node-lease", "kube-public", "kube-system", SHOP] {
+            for (kind, name) in [("ServiceAccount", "default"), ("ConfigMap", "kube-root-ca.crt")] {
+                let object = Object::new("v1", kind, namespace, name);
+                api.wait_for(&object, "it is there", |_| true).await.unwrap();
+            }
+        }
         Some(Self {
             node: Node::start(plane, &kubelet, &[SYSTEM, SHOP]).unwrap(),
             plane,
@@ -151,6 +213,39 @@ impl Stage {
             .output()
             .await
             .unwrap()
+    }
+
+    /// Waits until a pod that asks for injection gets it. Under failurePolicy Ignore one that comes before the API server
+    /// has heard that the webhook is there is admitted as it is.
+    async fn is_asked(&self) {
+        let begin = std::time::Instant::now();
+        let probe = annotated(pod(SHOP, "probe"), for_role("probe"));
+        until("the API server asks the webhook", || async {
+            let pod = self.api.create_with(&probe, "dryRun=All").await.ok()?;
+            injected(&pod).map(drop)
+        })
+        .await
+        .unwrap();
+        cwii_e2e::say(&format!("asked after {:?}", begin.elapsed()));
+    }
+
+    /// Waits until the rotation of the certificate that the replicas share has come so far, as every one of them sees it.
+    async fn rotation_is(&self, phase: &str) {
+        let label = format!("phase=\"{phase}\"");
+        until(&format!("the rotation's phase is {phase}"), || async {
+            let name = "cwii_webhook_certificate_rotation";
+            let of_each = self.metric(name, &[&label]).await;
+            (of_each.len() == 2 && of_each.iter().all(|v| *v == 1.0)).then_some(())
+        })
+        .await
+        .unwrap();
+    }
+
+    /// Who signed the certificate that the replicas share.
+    async fn authority(&self) -> String {
+        let secret = Object::new("v1", "Secret", SYSTEM, "cwii-webhook-tls");
+        let secret = self.api.get(&secret).await.unwrap();
+        secret["data"]["ca.crt"].as_str().unwrap().to_owned()
     }
 
     async fn both_replicas_are_as_the_chart_has_them(&self) {
@@ -245,20 +340,20 @@ impl Stage {
             }))
             .await
             .unwrap();
-        for object in ["ServiceAccount", "ConfigMap"] {
-            let name = if object == "ConfigMap" { "kube-root-ca.crt" } else { "default" };
-            let object = Object::new("v1", object, LOAD, name);
-            self.api.wait_for(&object, "it is there", |_| true).await.unwrap();
-        }
-        Creators::paced(&self.api, 3, Duration::from_millis(30), |n| {
+        let account = Object::new("v1", "ServiceAccount", LOAD, "default");
+        self.api
+            .wait_for(&account, "it is there", |_| true)
+            .await
+            .unwrap();
+        Creators::paced(&self.api, 2, Duration::from_millis(50), |n| {
             annotated(pod(LOAD, &format!("pod-{n}")), for_role(n))
         })
     }
 
-    async fn load_is_gone(&self) {
-        let namespace = Object::new("v1", "Namespace", "", LOAD);
+    async fn namespace_is_gone(&self, name: &str) {
+        let namespace = Object::new("v1", "Namespace", "", name);
         self.api.delete(&namespace).await.unwrap();
-        until("the load's namespace is gone", || async {
+        until(&format!("namespace {name} is gone"), || async {
             self.api.get(&namespace).await.err()
         })
         .await

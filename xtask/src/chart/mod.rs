@@ -42,6 +42,9 @@ pub(crate) fn run(check: bool) -> Result<()> {
         }
         helm.lint(&path).with_context(|| format!("values {name}"))?;
         let mut wrong = check::problems(&values, &objects);
+        if wrong.is_empty() {
+            wrong.extend(check::blind_spots(&values, &objects));
+        }
         let (expressions, unknown) = alerts::unknown(&objects, &samples)?;
         wrong.extend(unknown);
         if expressions > 0 {

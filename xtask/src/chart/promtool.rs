@@ -26,7 +26,7 @@ pub(super) fn check(objects: &[Value]) -> Result<String> {
     };
     run(&["check", "rules", "--lint=all", "--lint-fatal", "rules.yaml"])?;
     run(&["test", "rules", "cases.yaml"])?;
-    let count = CASES.matches("alertname:").count();
+    let count = CASES.matches("\n  - name: ").count();
     Ok(format!("promtool accepts the rules, and {count} cases hold"))
 }
 

@@ -247,8 +247,8 @@ struct Certificates {
     /// Who makes the webhook's certificate: the webhook itself, cert-manager, or you.
     #[schemars(extend("enum" = ["self-signed", "cert-manager", "existing"]))]
     mode: String,
-    /// How long a certificate is valid, in hours; a new one is made after two thirds of it. Not for `existing`.
-    #[schemars(regex(pattern = r"^[1-9][0-9]*h$"))]
+    /// How long a certificate is valid; a new one is made after two thirds of it. Not for `existing`.
+    #[schemars(regex(pattern = r"^[1-9][0-9]*(s|m|h)$"))]
     lifetime: String,
     /// With `self-signed`: how long old and new certificate are both trusted before the switch, and after it.
     #[schemars(regex(pattern = DURATION))]
