@@ -18,6 +18,7 @@ pub mod cluster;
 pub mod credentials;
 pub mod delivery;
 mod dns;
+pub mod exit;
 pub mod kind;
 pub mod log;
 pub mod lookup;

@@ -8,6 +8,7 @@
 
 mod agent;
 mod bench;
+mod book;
 mod chart;
 mod dns;
 mod empty_root;
@@ -62,6 +63,19 @@ enum Task {
         #[arg(long)]
         check: bool,
     },
+    /// Build the book of docs/
+    Book {
+        /// Follow its links, and run what stands in it, in README.md and in CONTRIBUTING.md, as printed
+        #[arg(long)]
+        check: bool,
+
+        /// With --check: run the blocks of this page alone (repeatable)
+        #[arg(long, value_name = "FILE", requires = "check")]
+        page: Vec<String>,
+    },
+    /// mdBook's preprocessor that draws diagrams
+    #[command(hide = true)]
+    Diagrams { question: Vec<String> },
     /// Compare the agent with the official clients, and its round trips with the fewest possible
     Bench(BenchArguments),
     /// Measure the webhook under load, beside a server that only echoes, and its memory beside clusters of several sizes
@@ -125,6 +139,8 @@ fn main() -> anyhow::Result<()> {
         Task::Chart { check } => chart::run(check),
         Task::Image(arguments) => image::run(&arguments),
         Task::Generate { check } => generate::run(check),
+        Task::Book { check, page } => book::run(check, &page),
+        Task::Diagrams { question } => book::diagrams(&question),
         Task::Bench(arguments) => bench::run(arguments.runs, arguments.json, arguments.check),
         Task::Load(arguments) => load::run(&load::Options {
             seconds: arguments.seconds,

@@ -1,7 +1,7 @@
 //! A binary of this workspace as one static file: `images/build` makes it, here is what is asserted of it.
 
 use std::{
-    fs,
+    env, fs,
     path::{Path, PathBuf},
     process::{Command, Stdio},
 };
@@ -81,6 +81,14 @@ impl StaticBuild {
 pub(crate) fn root() -> Result<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent();
     Ok(root.context("xtask has no parent folder")?.to_owned())
+}
+
+/// Where cargo puts what it builds.
+pub(crate) fn target() -> Result<PathBuf> {
+    match env::var_os("CARGO_TARGET_DIR") {
+        Some(path) => Ok(PathBuf::from(path)),
+        None => Ok(root()?.join("target")),
+    }
 }
 
 fn gzipped(path: &Path) -> Result<u64> {

@@ -332,6 +332,48 @@ fn entries(codes: &[&str]) -> Vec<&'static Entry> {
         .collect()
 }
 
+/// An error that is known by its text.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Known {
+    /// Who says it: `AWS STS`, `Entra ID`, `the API server`.
+    pub source: &'static str,
+    /// Its codes, of which one is there; none where the text alone tells.
+    pub codes: &'static [&'static str],
+    /// Pieces of its text, lower case; none where the code alone tells.
+    pub pieces: &'static [&'static str],
+    /// Whether all of the pieces are there, or one.
+    pub all: bool,
+    /// The meaning, one sentence without a period.
+    pub meaning: &'static str,
+    /// What to do.
+    pub fix: &'static str,
+    /// The checks to look at, the likeliest first.
+    pub checks: Vec<&'static Entry>,
+}
+
+/// All errors that are known by their texts: what the clouds say, then what the cluster says.
+pub fn known_errors() -> impl Iterator<Item = Known> {
+    let clouds = errors::rows().map(|row| Known {
+        source: source(row),
+        codes: row.codes,
+        pieces: row.texts,
+        all: false,
+        meaning: row.meaning,
+        fix: row.fix,
+        checks: codes_of(row),
+    });
+    let cluster = CLUSTER.iter().map(|row| Known {
+        source: row.source,
+        codes: &[],
+        pieces: row.all,
+        all: true,
+        meaning: row.meaning,
+        fix: row.fix,
+        checks: entries(row.codes),
+    });
+    clouds.chain(cluster)
+}
+
 /// Rows with more than one code behind them, by the row's id.
 const ALSO: &[(&str, &[&str])] = &[
     // The token was valid; everything in a trust policy gives the same answer.
