@@ -91,8 +91,8 @@ impl Clouds {
             .iter()
             .zip(1..)
             .map(|((name, _), n)| Forward {
-                from: format!("{}:443", address(n)),
-                to: self.socket(name),
+                port: format!("{}:443", address(n)),
+                socket: self.socket(name),
             })
             .collect()
     }

@@ -22,6 +22,7 @@ use tokio::sync::OnceCell;
 use crate::{
     api::{Api, Object, until},
     clouds::Clouds,
+    network::{API_SERVER, KUBELET_PORT, NODE_ADDRESS, Network},
     pki::{self, Authority, Identity},
     process::{self, Process, lasting},
 };
@@ -36,6 +37,7 @@ pub struct ControlPlane {
     pub authority: Authority,
     /// The emulated clouds.
     pub clouds: Clouds,
+    network: Option<Network>,
     admin: Identity,
     kubectl: Option<PathBuf>,
     has_controllers: bool,
@@ -53,21 +55,38 @@ pub struct ControlPlane {
 /// It cannot be started, or it is required and not there.
 pub async fn control_plane() -> Option<&'static ControlPlane> {
     static SHARED: OnceCell<Option<ControlPlane>> = OnceCell::const_new();
-    SHARED
-        .get_or_init(|| async {
-            let binaries = match Binaries::find() {
-                Ok(binaries) => binaries,
-                Err(missing) => {
-                    skip(&missing);
-                    return None;
-                }
-            };
-            let started = ControlPlane::start(&binaries).await;
-            #[expect(clippy::panic, reason = "the tests of this process cannot go on")]
-            Some(started.unwrap_or_else(|error| panic!("no control plane: {error:#}")))
-        })
-        .await
-        .as_ref()
+    the_one(&SHARED, false).await
+}
+
+/// A second control plane, for tests that install the webhook as a cluster has it: for all namespaces. Nobody else's
+/// pods are there. Its Services lead to the pods that a [`crate::Node`] runs.
+///
+/// # Panics
+///
+/// As [`control_plane`].
+pub async fn control_plane_to_install_on() -> Option<&'static ControlPlane> {
+    static OWN: OnceCell<Option<ControlPlane>> = OnceCell::const_new();
+    the_one(&OWN, true).await
+}
+
+async fn the_one(
+    cell: &'static OnceCell<Option<ControlPlane>>,
+    has_network: bool,
+) -> Option<&'static ControlPlane> {
+    cell.get_or_init(|| async {
+        let binaries = match Binaries::find() {
+            Ok(binaries) => binaries,
+            Err(missing) => {
+                skip(&missing);
+                return None;
+            }
+        };
+        let started = ControlPlane::start(&binaries, has_network).await;
+        #[expect(clippy::panic, reason = "the tests of this process cannot go on")]
+        Some(started.unwrap_or_else(|error| panic!("no control plane: {error:#}")))
+    })
+    .await
+    .as_ref()
 }
 
 /// Says why tests are skipped, once.
@@ -76,9 +95,18 @@ pub async fn control_plane() -> Option<&'static ControlPlane> {
 ///
 /// `CWII_REQUIRE_CONTROL_PLANE` is set.
 pub fn skip(why: &str) {
+    skip_unless_required("CWII_REQUIRE_CONTROL_PLANE", why);
+}
+
+/// Says why tests are skipped, once.
+///
+/// # Panics
+///
+/// The variable is set, which requires what is missing.
+pub fn skip_unless_required(variable: &str, why: &str) {
     assert!(
-        env::var_os("CWII_REQUIRE_CONTROL_PLANE").is_none_or(|v| v.is_empty()),
-        "CWII_REQUIRE_CONTROL_PLANE is set, and {why}"
+        env::var_os(variable).is_none_or(|v| v.is_empty()),
+        "{variable} is set, and {why}"
     );
     static SAID: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
     let mut said = SAID.lock().unwrap_or_else(PoisonError::into_inner);
@@ -127,7 +155,7 @@ impl Binaries {
 }
 
 impl ControlPlane {
-    async fn start(binaries: &Binaries) -> Result<Self> {
+    async fn start(binaries: &Binaries, has_network: bool) -> Result<Self> {
         let dir = process::scratch()?;
         let authority = Authority::generate("cwii e2e throw-away CA")?;
         let admin = authority.client("admin", "system:masters")?;
@@ -138,11 +166,19 @@ impl ControlPlane {
         let url = format!("https://127.0.0.1:{port}");
         let etcd_url = format!("http://127.0.0.1:{etcd_port}");
 
+        let network = has_network.then(|| Network::new(&dir)).transpose()?;
         let mut processes = vec![start_etcd(binaries, &dir, &etcd_url, peer_port)?];
         let issuer = clouds.issuer();
-        processes.push(start_api_server(
-            binaries, &dir, &authority, &etcd_url, port, &issuer,
-        )?);
+        let mut server = api_server(binaries, &dir, &authority, &etcd_url, port, &issuer)?;
+        if let Some(network) = &network {
+            server
+                .arg("--egress-selector-config-file")
+                .arg(network.egress_configuration()?)
+                .arg("--admission-control-config-file")
+                .arg(restrict_pods(&dir)?);
+        }
+        let log = dir.join("kube-apiserver.log");
+        processes.push(Process::start("kube-apiserver", server, &log)?);
         let mut plane = Self {
             kubectl: binaries.kubectl.clone(),
             has_controllers: binaries.kube_controller_manager.is_some(),
@@ -150,10 +186,16 @@ impl ControlPlane {
             url,
             authority,
             clouds,
+            network,
             admin,
             _processes: Vec::new(),
         };
         let api = plane.api()?;
+        if let Some(network) = &plane.network {
+            let (url, ca) = (plane.url.clone(), plane.authority.certificate.clone());
+            let admin = plane.admin.clone();
+            network.start(&plane.url, move || Api::new(&url, &ca, Some(&admin)))?;
+        }
         plane.write_kubeconfig(
             "admin",
             &plane.url,
@@ -190,6 +232,11 @@ impl ControlPlane {
     /// TLS cannot be set up.
     pub fn api(&self) -> Result<Api> {
         Api::new(&self.url, &self.authority.certificate, Some(&self.admin))
+    }
+
+    /// What pods are reached through; none where only their init containers are run.
+    pub(crate) fn network(&self) -> Option<&Network> {
+        self.network.as_ref()
     }
 
     /// The kubeconfig of the client with every right.
@@ -244,6 +291,39 @@ impl ControlPlane {
             .env("KUBECONFIG", self.kubeconfig())
             .env("HOME", &self.dir)
             .kill_on_drop(true);
+        Some(command)
+    }
+
+    /// The real Helm as a person with every right: what `CWII_HELM` names, else the one on the `PATH`; none where there is
+    /// none, after saying so once.
+    ///
+    /// # Panics
+    ///
+    /// There is none, and `CWII_REQUIRE_HELM` is set.
+    #[must_use]
+    pub fn helm(&self) -> Option<tokio::process::Command> {
+        let named = env::var_os("CWII_HELM").filter(|v| !v.is_empty());
+        let binary = named.map(PathBuf::from).or_else(|| {
+            let path = env::var_os("PATH")?;
+            env::split_paths(&path)
+                .map(|folder| folder.join("helm"))
+                .find(|file| file.is_file())
+        });
+        let Some(binary) = binary else {
+            skip_unless_required(
+                "CWII_REQUIRE_HELM",
+                "there is no helm, neither as CWII_HELM nor on the PATH, to install the chart with",
+            );
+            return None;
+        };
+        let mut command = tokio::process::Command::new(binary);
+        command
+            .env("KUBECONFIG", self.kubeconfig())
+            .env("HOME", &self.dir)
+            .kill_on_drop(true);
+        for variable in ["XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME"] {
+            command.env_remove(variable);
+        }
         Some(command)
     }
 
@@ -333,16 +413,16 @@ fn start_etcd(binaries: &Binaries, dir: &Path, url: &str, peer_port: u16) -> Res
     Process::start("etcd", etcd, &dir.join("etcd.log"))
 }
 
-fn start_api_server(
+fn api_server(
     binaries: &Binaries,
     dir: &Path,
     authority: &Authority,
     etcd: &str,
     port: u16,
     issuer: &str,
-) -> Result<Process> {
+) -> Result<Command> {
     let (certificate, key) = authority
-        .server(&["kubernetes.default.svc"])?
+        .server(&["kubernetes.default.svc", API_SERVER])?
         .write(dir, "api-server")?;
     let tokens = dir.join("service-accounts.key");
     let mut server = lasting(&binaries.kube_apiserver);
@@ -373,7 +453,23 @@ fn start_api_server(
     flag("service-account-key-file", &tokens);
     flag("api-audiences", &"https://kubernetes.default.svc");
     flag("profiling", &"false");
-    Process::start("kube-apiserver", server, &dir.join("kube-apiserver.log"))
+    Ok(server)
+}
+
+/// Every namespace enforces the Pod Security level `restricted`, as strict clusters have it. The file that says so.
+fn restrict_pods(dir: &Path) -> Result<PathBuf> {
+    let path = dir.join("admission.json");
+    let configuration = json!({
+        "apiVersion": "apiserver.config.k8s.io/v1",
+        "kind": "AdmissionConfiguration",
+        "plugins": [{ "name": "PodSecurity", "configuration": {
+            "apiVersion": "pod-security.admission.config.k8s.io/v1",
+            "kind": "PodSecurityConfiguration",
+            "defaults": { "enforce": "restricted", "enforce-version": "latest" },
+        } }],
+    });
+    fs::write(&path, configuration.to_string())?;
+    Ok(path)
 }
 
 fn start_controller_manager(binary: &Path, dir: &Path) -> Result<Process> {
@@ -411,6 +507,8 @@ async fn register_node(api: &Api) -> Result<()> {
         &node,
         "status",
         &json!({ "status": {
+            "addresses": [{ "type": "InternalIP", "address": NODE_ADDRESS }],
+            "daemonEndpoints": { "kubeletEndpoint": { "Port": KUBELET_PORT } },
             "capacity": room,
             "allocatable": room,
             "conditions": [{ "type": "Ready", "status": "True", "reason": "KubeletReady" }],
@@ -503,11 +601,14 @@ fn build() -> Result<Vec<(String, PathBuf)>> {
 /// The one node.
 pub const NODE: &str = "node-1";
 
-/// What makes pods, and what has to be there for them. Not those that act on nodes without a kubelet.
-const CONTROLLERS: [&str; 12] = [
+/// What makes pods, what has to be there for them, and what says where they are. Not those that act on nodes without a
+/// kubelet.
+const CONTROLLERS: [&str; 14] = [
     "cronjob-controller",
     "daemonset-controller",
     "deployment-controller",
+    "disruption-controller",
+    "endpointslice-controller",
     "garbage-collector-controller",
     "job-controller",
     "namespace-controller",

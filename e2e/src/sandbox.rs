@@ -3,19 +3,31 @@
 //! Rust's safe standard library cannot enter a namespace, so `unshare` starts a small program there
 //! (`cwii-e2e-sandbox`), which is [`main`]. It reads one line of JSON per order and answers with one line. It is the
 //! first process of its process namespace: when it ends, so does everything that it started.
+//!
+//! Its network has a loopback device and nothing else. Unix sockets, which are reached by path whatever the network
+//! namespace, lead out of it and into it, so a pod listens on the ports of its spec under an address of its own, and
+//! nobody outside has to know of free ports.
 
 use std::{
     collections::BTreeMap,
-    fs::{self, Permissions},
+    fs::{self, File, Permissions},
     io::{self, BufRead, BufReader, Write},
     net::{Shutdown, TcpListener, TcpStream},
-    os::unix::{fs::PermissionsExt as _, net::UnixStream, process::ExitStatusExt as _},
+    os::unix::{
+        fs::PermissionsExt as _,
+        net::{UnixListener, UnixStream},
+        process::ExitStatusExt as _,
+    },
     path::{Path, PathBuf},
-    process::{Child, ChildStdin, ChildStdout, Command, Stdio},
+    process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio},
     thread,
 };
 
 use anyhow::{Context, Result, bail};
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::process::{self, lasting};
@@ -28,13 +40,36 @@ pub(crate) struct Sandbox {
     answers: BufReader<ChildStdout>,
 }
 
-/// A port inside the sandbox that leads to a socket outside.
+/// What is to be reached inside, and from inside.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+pub(crate) struct Wiring {
+    /// Addresses of the loopback device beside its own: `10.244.0.7`.
+    pub(crate) addresses: Vec<String>,
+    /// Ports inside that lead out.
+    pub(crate) outward: Vec<Forward>,
+    /// Ports inside that are reached from outside.
+    pub(crate) inward: Vec<Forward>,
+}
+
+/// A port inside the sandbox and a Unix socket.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(crate) struct Forward {
     /// `127.0.1.1:443`.
-    pub(crate) from: String,
-    /// A Unix socket: those are reached by path, whatever the network namespace.
-    pub(crate) to: PathBuf,
+    pub(crate) port: String,
+    /// Outward somebody outside listens there, inward the sandbox does.
+    pub(crate) socket: PathBuf,
+}
+
+#[derive(Debug, Deserialize, Serialize)]
+enum Order {
+    /// A container to its end; answers [`Exit`].
+    Run(Box<Container>),
+    /// A container that goes on, and where what it prints is kept; answers its number.
+    Start(Box<Container>, PathBuf),
+    /// Whether a container that went on has ended; answers its code or nothing.
+    Ended(usize),
+    /// Asks a container to end, or makes it.
+    Signal(usize, i32),
 }
 
 /// A container to run to its end.
@@ -87,7 +122,7 @@ impl Sandbox {
     }
 
     /// Starts one: `program` is `cwii-e2e-sandbox`.
-    pub(crate) fn start(program: &Path, forwards: &[Forward]) -> Result<Self> {
+    pub(crate) fn start(program: &Path, wiring: &Wiring) -> Result<Self> {
         let mut command = lasting("unshare");
         command
             .args(NAMESPACES)
@@ -104,13 +139,28 @@ impl Sandbox {
             orders,
             answers: BufReader::new(answers),
         };
-        sandbox.ask::<_, ()>(&forwards)?;
+        sandbox.ask::<_, ()>(wiring)?;
         Ok(sandbox)
     }
 
     /// Runs a container to its end.
-    pub(crate) fn run(&mut self, container: &Container) -> Result<Exit> {
-        self.ask(container)
+    pub(crate) fn run_to_end(&mut self, container: Container) -> Result<Exit> {
+        self.ask(&Order::Run(Box::new(container)))
+    }
+
+    /// Starts a container that goes on, and writes what it prints to a file. The answer is its number.
+    pub(crate) fn set_off(&mut self, container: Container, log: PathBuf) -> Result<usize> {
+        self.ask(&Order::Start(Box::new(container), log))
+    }
+
+    /// The exit code of a container that went on, once it has ended.
+    pub(crate) fn ended(&mut self, number: usize) -> Result<Option<i32>> {
+        self.ask(&Order::Ended(number))
+    }
+
+    /// Sends a signal to a container that goes on. One that has ended hears nothing.
+    pub(crate) fn signal(&mut self, number: usize, signal: Signal) -> Result<()> {
+        self.ask(&Order::Signal(number, signal as i32))
     }
 
     fn ask<T: Serialize, A: DeserializeOwned>(&mut self, order: &T) -> Result<A> {
@@ -142,12 +192,53 @@ pub fn main() -> Result<()> {
         writeln!(io::stdout(), "{}", serde_json::to_string(&result)?)?;
         Ok(())
     };
-    let forwards = orders.next().context("no orders")??;
-    answer(open(&forwards).map(|()| serde_json::Value::Null))?;
+    let wiring = orders.next().context("no orders")??;
+    answer(wire(&wiring).map(|()| serde_json::Value::Null))?;
+    let mut running = Vec::new();
     for order in orders {
-        answer(contain(&order?))?;
+        answer(obey(&order?, &mut running))?;
     }
     Ok(())
+}
+
+/// A container that goes on.
+struct Running {
+    child: Child,
+    ended: Option<ExitStatus>,
+    // Unmounted in the end.
+    _root: Root,
+}
+
+fn obey(order: &str, running: &mut Vec<Running>) -> Result<serde_json::Value> {
+    Ok(match serde_json::from_str(order)? {
+        Order::Run(container) => serde_json::to_value(run_to_end(&container)?)?,
+        Order::Start(container, log) => {
+            let log = File::create(log)?;
+            let (mut command, root) = prepare(&container)?;
+            let child = command.stdout(log.try_clone()?).stderr(log).spawn()?;
+            running.push(Running {
+                child,
+                ended: None,
+                _root: root,
+            });
+            (running.len() - 1).into()
+        }
+        Order::Ended(number) => {
+            let container = running.get_mut(number).context(UNKNOWN)?;
+            if container.ended.is_none() {
+                container.ended = container.child.try_wait()?;
+            }
+            serde_json::to_value(container.ended.map(code))?
+        }
+        Order::Signal(number, signal) => {
+            let container = running.get_mut(number).context(UNKNOWN)?;
+            if container.ended.is_none() {
+                let process = Pid::from_raw(container.child.id().try_into()?);
+                kill(process, Signal::try_from(signal)?)?;
+            }
+            serde_json::Value::Null
+        }
+    })
 }
 
 /// Moves bytes between two streams until both have ended.
@@ -166,16 +257,36 @@ pub(crate) fn pump(tcp: TcpStream, unix: UnixStream) -> Result<()> {
     Ok(())
 }
 
-fn open(forwards: &str) -> Result<()> {
+fn wire(wiring: &str) -> Result<()> {
     process::output(Command::new("ip").args(["link", "set", "lo", "up"]))?;
-    let forwards: Vec<Forward> = serde_json::from_str(forwards)?;
-    for forward in forwards {
-        let listener =
-            TcpListener::bind(&forward.from).with_context(|| format!("port {}", forward.from))?;
+    let wiring: Wiring = serde_json::from_str(wiring)?;
+    for address in wiring.addresses {
+        process::output(Command::new("ip").args([
+            "address",
+            "add",
+            &format!("{address}/32"),
+            "dev",
+            "lo",
+        ]))?;
+    }
+    for Forward { port, socket } in wiring.outward {
+        let listener = TcpListener::bind(&port).with_context(|| format!("port {port}"))?;
         thread::spawn(move || {
             for tcp in listener.incoming().flatten() {
                 // A service that is gone looks like a connection that is closed.
-                if let Ok(unix) = UnixStream::connect(&forward.to) {
+                if let Ok(unix) = UnixStream::connect(&socket) {
+                    let _ = pump(tcp, unix);
+                }
+            }
+        });
+    }
+    for Forward { port, socket } in wiring.inward {
+        let listener =
+            UnixListener::bind(&socket).with_context(|| format!("socket {}", socket.display()))?;
+        thread::spawn(move || {
+            for unix in listener.incoming().flatten() {
+                // So does a port where nobody listens.
+                if let Ok(tcp) = TcpStream::connect(&port) {
                     let _ = pump(tcp, unix);
                 }
             }
@@ -184,12 +295,31 @@ fn open(forwards: &str) -> Result<()> {
     Ok(())
 }
 
-fn contain(order: &str) -> Result<serde_json::Value> {
-    let container: Container = serde_json::from_str(order)?;
-    let root = Root::build(&container)?;
+fn run_to_end(container: &Container) -> Result<Exit> {
+    let (mut command, _root) = prepare(container)?;
+    let output = command.output()?;
+    Ok(Exit {
+        code: code(output.status),
+        stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+    })
+}
+
+/// As a shell has it.
+fn code(status: ExitStatus) -> i32 {
+    status
+        .code()
+        .or(status.signal().map(|s| 128 + s))
+        .unwrap_or_default()
+}
+
+/// The container's program, and its root directory, which has to stay for as long as the program runs.
+fn prepare(container: &Container) -> Result<(Command, Root)> {
+    let root = Root::build(container)?;
     let groups: Vec<String> = container.groups.iter().map(u32::to_string).collect();
     // No capabilities and none to be gained. What `chroot` itself needs it loses by becoming the user.
-    let output = Command::new("setpriv")
+    let mut command = Command::new("setpriv");
+    command
         .args([
             "--no-new-privs",
             "--bounding-set=-all,+sys_chroot,+setuid,+setgid",
@@ -197,35 +327,26 @@ fn contain(order: &str) -> Result<serde_json::Value> {
             &format!("--userspec={}:{}", container.uid, container.gid),
             &format!("--groups={}", groups.join(",")),
         ])
-        .arg(root.0)
+        .arg(&root.0)
         .args(&container.command)
         .env_clear()
         .env("PATH", std::env::var_os("PATH").unwrap_or_default())
         .envs(&container.env)
-        .stdin(Stdio::null())
-        .output()?;
-    Ok(serde_json::to_value(Exit {
-        code: output
-            .status
-            .code()
-            .or(output.status.signal().map(|s| 128 + s))
-            .unwrap_or_default(),
-        stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
-        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-    })?)
+        .stdin(Stdio::null());
+    Ok((command, root))
 }
 
 /// A root directory on a file system of its own, unmounted in the end.
-struct Root<'a>(&'a Path);
+struct Root(PathBuf);
 
-impl<'a> Root<'a> {
-    fn build(container: &'a Container) -> Result<Self> {
-        let root = Self(&container.root);
-        fs::create_dir_all(root.0)?;
+impl Root {
+    fn build(container: &Container) -> Result<Self> {
+        let root = Self(container.root.clone());
+        fs::create_dir_all(&root.0)?;
         mount(
             &["-t", "tmpfs", "-o", "mode=0755"],
             Path::new("tmpfs"),
-            root.0,
+            &root.0,
         )?;
         for (path, text) in &container.files {
             let path = root.inside(path);
@@ -244,7 +365,7 @@ impl<'a> Root<'a> {
             mount(&["-o", options], &wanted.from, &target)?;
         }
         if container.read_only {
-            mount(&["-o", "remount,ro"], Path::new("tmpfs"), root.0)?;
+            mount(&["-o", "remount,ro"], Path::new("tmpfs"), &root.0)?;
         }
         Ok(root)
     }
@@ -254,12 +375,12 @@ impl<'a> Root<'a> {
     }
 }
 
-impl Drop for Root<'_> {
+impl Drop for Root {
     fn drop(&mut self) {
         // The mounts end with the namespace all the same.
         let _ = Command::new("umount")
             .args(["--recursive", "--lazy"])
-            .arg(self.0)
+            .arg(&self.0)
             .status();
     }
 }
@@ -278,6 +399,7 @@ fn mount(options: &[&str], from: &Path, to: &Path) -> Result<()> {
     process::output(Command::new("mount").args(options).arg(from).arg(to)).map(drop)
 }
 
+const UNKNOWN: &str = "no such container";
 const NAMESPACES: [&str; 7] = [
     "--net",
     "--mount",

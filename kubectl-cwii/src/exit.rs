@@ -25,6 +25,34 @@ pub(crate) enum ExitStatus {
 }
 
 impl ExitStatus {
+    /// All, by their codes.
+    pub(crate) const ALL: [Self; 7] = [
+        Self::Success,
+        Self::Findings,
+        Self::Usage,
+        Self::Inconclusive,
+        Self::TimedOut,
+        Self::Interrupted,
+        Self::Terminated,
+    ];
+
+    /// What it says, without a period.
+    pub(crate) const fn meaning(self) -> &'static str {
+        match self {
+            Self::Success => "clean",
+            Self::Findings => "findings at or above `--fail-on` (default `error`)",
+            Self::Usage => {
+                "wrong usage, a target that does not exist, or nothing that could be evaluated"
+            }
+            Self::Inconclusive => {
+                "nothing failed, but something that was asked for could not be settled; `--allow-unknown` makes it 0"
+            }
+            Self::TimedOut => "`--timeout` passed; what was found by then is printed",
+            Self::Interrupted => "interrupted (SIGINT); what was found by then is printed",
+            Self::Terminated => "terminated (SIGTERM); what was found by then is printed",
+        }
+    }
+
     pub(crate) const fn code(self) -> u8 {
         match self {
             Self::Success => 0,
@@ -43,14 +71,7 @@ impl ExitStatus {
 impl ExitStatus {
     /// The status with this code.
     pub(crate) fn of(code: u8) -> Self {
-        [
-            Self::Success,
-            Self::Findings,
-            Self::Inconclusive,
-            Self::TimedOut,
-            Self::Interrupted,
-            Self::Terminated,
-        ]
+        Self::ALL
         .into_iter()
         .find(|status| status.code() == code)
         .unwrap_or(Self::Usage)

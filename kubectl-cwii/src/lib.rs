@@ -43,6 +43,13 @@ pub fn main() -> ExitCode {
     run(program, arguments.collect()).into()
 }
 
+/// What the process ends with: the code, and what it says.
+pub fn exit_codes() -> impl Iterator<Item = (u8, &'static str)> {
+    ExitStatus::ALL
+        .into_iter()
+        .map(|status| (status.code(), status.meaning()))
+}
+
 /// Commands and flags, spelt as the plugin's.
 #[must_use]
 pub fn command() -> clap::Command {

@@ -107,8 +107,8 @@ impl App {
         if *self.parts.phase.borrow() > Phase::Serving {
             return Some("the process is ending".into());
         }
-        if self.parts.tls.config().is_none() {
-            return Some("no certificate is loaded".into());
+        if let Some(why) = self.parts.tls.unready() {
+            return Some(why);
         }
         let kind = self.parts.caches.waiting_for()?;
         Some(format!("the first list of {} is not complete", kind.name()))

@@ -14,7 +14,7 @@ use cwii_contract::{
 
 use crate::{
     log::{LogFormat, LogLevel},
-    tls::CertificateSource,
+    tls::{CertificateSource, SharedCertificate},
 };
 
 /// What the flags come to.
@@ -128,8 +128,8 @@ struct Serving {
     #[arg(long, value_name = "FILE", requires = "tls_cert_file")]
     tls_key_file: Option<PathBuf>,
 
-    /// Make a certificate for these DNS names and IP addresses at start, instead of reading one; for one replica, since
-    /// each makes its own
+    /// Make a certificate for these DNS names and IP addresses, instead of reading one; at start and for one replica,
+    /// since each makes its own, unless --tls-secret shares it
     #[arg(
         long,
         value_name = "NAMES",
@@ -141,6 +141,31 @@ struct Serving {
     /// Where to write the authority of the certificate that --tls-self-signed makes, PEM
     #[arg(long, value_name = "FILE", requires = "tls_self_signed")]
     tls_ca_out: Option<PathBuf>,
+
+    /// Share the certificate that --tls-self-signed makes through this Secret, which must exist and may be empty, and
+    /// replace it after two thirds of its lifetime
+    #[arg(
+        long,
+        value_name = "NAMESPACE/NAME",
+        value_parser = namespaced,
+        requires = "tls_self_signed",
+        requires = "tls_webhook_configuration",
+        conflicts_with_all = ["tls_cert_file", "tls_ca_out"]
+    )]
+    tls_secret: Option<(String, String)>,
+
+    /// MutatingWebhookConfiguration whose caBundle follows the certificate of --tls-secret
+    #[arg(long, value_name = "NAME", value_parser = object_name, requires = "tls_secret")]
+    tls_webhook_configuration: Option<String>,
+
+    /// How long a certificate of --tls-secret is valid, from the next one on
+    #[arg(long, value_name = "DURATION", value_parser = long_duration, default_value = "2160h", requires = "tls_secret")]
+    tls_lifetime: Duration,
+
+    /// How long the caBundle holds the old and the new certificate's authority before replicas of --tls-secret switch,
+    /// and again after
+    #[arg(long, value_name = "DURATION", value_parser = long_duration, default_value = "5m", requires = "tls_secret")]
+    tls_overlap: Duration,
 
     /// Accept admissions only from clients with a certificate of these authorities, PEM; read again when it changes
     #[arg(long, value_name = "FILE")]
@@ -300,10 +325,25 @@ impl Flags {
         } = self;
         let certificate = match (serving.tls_cert_file, serving.tls_key_file) {
             (Some(certificate), Some(key)) => CertificateSource::Files { certificate, key },
-            _ if !serving.tls_self_signed.is_empty() => CertificateSource::SelfSigned {
-                names: serving.tls_self_signed,
-                ca_out: serving.tls_ca_out,
-            },
+            _ if !serving.tls_self_signed.is_empty() => {
+                let names = serving.tls_self_signed;
+                match (serving.tls_secret, serving.tls_webhook_configuration) {
+                    (Some(secret), Some(configuration)) => {
+                        check_lifetime(serving.tls_lifetime, serving.tls_overlap)?;
+                        CertificateSource::Shared(SharedCertificate {
+                            names,
+                            secret,
+                            configuration,
+                            lifetime: serving.tls_lifetime,
+                            overlap: serving.tls_overlap,
+                        })
+                    }
+                    _ => CertificateSource::SelfSigned {
+                        names,
+                        ca_out: serving.tls_ca_out,
+                    },
+                }
+            }
             _ => {
                 return Err(
                     "no certificate: set --tls-cert-file and --tls-key-file, or --tls-self-signed"
@@ -431,20 +471,52 @@ impl<T: std::fmt::Display> std::fmt::Display for Text<T> {
     }
 }
 
+/// A rotation takes two overlaps, and has the last third of a lifetime for it.
+fn check_lifetime(lifetime: Duration, overlap: Duration) -> Result<(), String> {
+    if overlap < LEAST_OVERLAP {
+        return Err(format!(
+            "--tls-overlap is {}, expected at least {}",
+            seconds(overlap),
+            seconds(LEAST_OVERLAP)
+        ));
+    }
+    if lifetime < overlap * LEAST_OVERLAPS {
+        return Err(format!(
+            "--tls-lifetime is {}, expected at least {LEAST_OVERLAPS} times --tls-overlap, which is {}",
+            seconds(lifetime),
+            seconds(overlap)
+        ));
+    }
+    Ok(())
+}
+
+fn seconds(duration: Duration) -> String {
+    format!("{}s", duration.as_secs_f64())
+}
+
 /// A duration as Go prints short ones and Kubernetes writes them: `500ms`, `2s`, `1m`, `1.5s`, `1m30s`.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
-    let expected =
-        || "expected a duration such as `500ms`, `2s` or `1m`, at most an hour".to_owned();
+    duration_until(LONGEST, text).ok_or_else(|| {
+        "expected a duration such as `500ms`, `2s` or `1m`, at most an hour".to_owned()
+    })
+}
+
+/// One that may be as long as a certificate lasts.
+fn long_duration(text: &str) -> Result<Duration, String> {
+    duration_until(LONGEST_LIFETIME, text).ok_or_else(|| {
+        "expected a duration such as `30s`, `5m` or `2160h`, at most ten years".to_owned()
+    })
+}
+
+fn duration_until(longest: Duration, text: &str) -> Option<Duration> {
     let mut rest = text.trim();
     let mut total = Duration::ZERO;
     if rest.is_empty() {
-        return Err(expected());
+        return None;
     }
     while !rest.is_empty() {
-        let digits = rest
-            .find(|c: char| !c.is_ascii_digit() && c != '.')
-            .ok_or_else(expected)?;
-        let number: f64 = rest[..digits].parse().map_err(|_| expected())?;
+        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
+        let number: f64 = rest[..digits].parse().ok()?;
         rest = &rest[digits..];
         let end = rest
             .find(|c: char| c.is_ascii_digit())
@@ -453,19 +525,36 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
             "ms" => number / 1000.0,
             "s" => number,
             "m" => number * 60.0,
-            _ => return Err(expected()),
+            "h" => number * 3600.0,
+            _ => return None,
         };
-        total += Duration::try_from_secs_f64(seconds)
-            .ok()
-            .filter(|part| *part <= LONGEST)
-            .ok_or_else(expected)?;
+        let part = Duration::try_from_secs_f64(seconds).ok()?;
+        total = total.checked_add(part).filter(|sum| *sum <= longest)?;
         rest = &rest[end..];
     }
-    if total <= LONGEST {
-        Ok(total)
-    } else {
-        Err(expected())
+    Some(total)
+}
+
+fn namespaced(text: &str) -> Result<(String, String), String> {
+    let (namespace, name) = text.trim().split_once('/').ok_or(NAMESPACED)?;
+    match (object_name(namespace), object_name(name)) {
+        (Ok(namespace), Ok(name)) => Ok((namespace, name)),
+        _ => Err(NAMESPACED.into()),
     }
+}
+
+/// A DNS subdomain, which names of Secrets and configurations are.
+fn object_name(text: &str) -> Result<String, String> {
+    let name = text.trim();
+    let fits = (1..=253).contains(&name.len())
+        && name.split('.').all(|label| {
+            let inner = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
+            label.bytes().all(|b| inner(b) || b == b'-')
+                && label.bytes().next().is_some_and(inner)
+                && label.bytes().last().is_some_and(inner)
+        });
+    fits.then(|| name.to_owned())
+        .ok_or_else(|| "expected the name of an object: lower case, digits, `-` and `.`".into())
 }
 
 fn address(text: &str) -> Result<SocketAddr, String> {
@@ -508,6 +597,11 @@ fn variable(text: &str) -> Result<EnvVar, String> {
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 const LONGEST: Duration = Duration::from_secs(60 * 60);
+const LONGEST_LIFETIME: Duration = Duration::from_secs(10 * 366 * 24 * 60 * 60);
+/// API servers hear of a bundle within milliseconds; the clock of their answers counts seconds.
+const LEAST_OVERLAP: Duration = Duration::from_secs(2);
+const LEAST_OVERLAPS: u32 = 6;
+const NAMESPACED: &str = "expected NAMESPACE/NAME of a Secret";
 
 #[cfg(test)]
 mod tests {
@@ -609,6 +703,49 @@ mod tests {
         ] {
             assert!(duration(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn a_lifetime_may_be_longer_than_what_a_request_waits() {
+        for (text, seconds) in [
+            ("2160h", 2160 * 3600),
+            ("1h30m", 5400),
+            ("30s", 30),
+            ("87600h", 87_600 * 3600),
+        ] {
+            assert_eq!(
+                long_duration(text),
+                Ok(Duration::from_secs(seconds)),
+                "{text}"
+            );
+        }
+        for text in ["90d", "100000h", "h", "-1h"] {
+            assert!(long_duration(text).is_err(), "{text}");
+        }
+        assert_eq!(duration("1h"), Ok(LONGEST));
+    }
+
+    #[test]
+    fn a_shared_certificate_is_asked_for_by_two_names_and_lasts_ninety_days() {
+        let options = Options::parse([
+            "cwii-webhook",
+            "--tls-self-signed=cwii-webhook.cwii-system.svc",
+            "--tls-secret=cwii-system/cwii-webhook-tls",
+            "--tls-webhook-configuration=cwii",
+        ])
+        .unwrap();
+        let CertificateSource::Shared(shared) = options.certificate else {
+            panic!("{:?}", options.certificate)
+        };
+        assert_eq!(shared.names, ["cwii-webhook.cwii-system.svc"]);
+        let (namespace, name) = &shared.secret;
+        assert_eq!(
+            format!("{namespace} {name}"),
+            "cwii-system cwii-webhook-tls"
+        );
+        assert_eq!(shared.configuration, "cwii");
+        assert_eq!(shared.lifetime, Duration::from_secs(90 * 24 * 3600));
+        assert_eq!(shared.overlap, Duration::from_secs(300));
     }
 
     #[test]

@@ -1,9 +1,14 @@
-//! The calls to the Kubernetes API: lists and watches of metadata, single reads, and applying a ConfigMap.
+//! The calls to the Kubernetes API: lists and watches of metadata, single reads, applying a ConfigMap, and the two
+//! objects of a shared certificate.
 //!
 //! kube gives configuration, credentials and their renewal. Bodies are read here: an object is reduced to what is kept
 //! while its bytes are parsed, so a list of fifty thousand ServiceAccounts is never there as fifty thousand objects.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use bytes::{Bytes, BytesMut};
 use http::{Method, Request, Response, StatusCode, header};
@@ -205,6 +210,58 @@ impl Cluster {
             self.whole(request, MAX_OBJECT_BYTES).await.map(drop)
         };
         until(deadline, call).await
+    }
+
+    /// A whole object, and the API server's clock, seconds after 1970. None where there is no such object. What is
+    /// transient is tried again until the deadline.
+    ///
+    /// # Errors
+    ///
+    /// The last failure before the deadline, or the first that would not go away.
+    pub(crate) async fn get(
+        &self,
+        path: &str,
+        deadline: Instant,
+    ) -> Result<Option<(Bytes, i64)>, ClusterError> {
+        let call = || async {
+            match self.send(get(path, JSON)?).await {
+                Ok(response) => {
+                    let now = date(&response);
+                    let body = collect(response.into_body(), MAX_OBJECT_BYTES).await?;
+                    Ok(Some((body, now)))
+                }
+                Err(error) if error.status() == Some(StatusCode::NOT_FOUND) => Ok(None),
+                Err(error) => Err(error),
+            }
+        };
+        until(deadline, call).await
+    }
+
+    /// Patches an object, once: a patch that names the version that it is for may have been made although no answer
+    /// came, and then a second attempt would be told of a conflict with the first.
+    ///
+    /// # Errors
+    ///
+    /// Every failure; status 409 where the object has changed.
+    pub(crate) async fn patch(
+        &self,
+        path: &str,
+        content_type: &'static str,
+        body: Bytes,
+        deadline: Instant,
+    ) -> Result<(), ClusterError> {
+        let request = Request::builder()
+            .method(Method::PATCH)
+            .uri(path)
+            .header(header::CONTENT_TYPE, content_type)
+            .header(header::ACCEPT, METADATA)
+            .body(Body::from(body))
+            .map_err(unreadable)?;
+        let begin = Instant::now();
+        timeout_at(deadline, self.whole(request, MAX_OBJECT_BYTES))
+            .await
+            .map_err(|_| ClusterError::Timeout(begin.elapsed()))?
+            .map(drop)
     }
 
     /// One page of all objects of a kind, handed over one by one.
@@ -410,6 +467,19 @@ fn get(path: &str, accept: &str) -> Result<Request<Body>, ClusterError> {
         .map_err(unreadable)
 }
 
+/// When an answer was given, by the clock of who gave it; by ours where it does not say.
+fn date<T>(response: &Response<T>) -> i64 {
+    let told = response
+        .headers()
+        .get(header::DATE)
+        .and_then(|date| httpdate::parse_http_date(date.to_str().ok()?).ok());
+    told.unwrap_or_else(SystemTime::now)
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .ok()
+        .and_then(|since| i64::try_from(since.as_secs()).ok())
+        .unwrap_or_default()
+}
+
 /// The message of a `Status`, or the beginning of whatever else was sent.
 fn status_message(body: &[u8]) -> String {
     #[derive(Deserialize)]
@@ -437,10 +507,11 @@ fn unreachable(error: impl Into<BoxError>) -> ClusterError {
     ClusterError::Unreachable(cwii_contract::types::shorten_to(&cause.to_string(), 240))
 }
 
+const JSON: &str = "application/json";
 const METADATA: &str = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1";
 const METADATA_LIST: &str = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1";
-/// Who owns the fields of a ConfigMap that the webhook applies.
-const FIELD_MANAGER: &str = "cwii-webhook";
+/// Who owns the fields that the webhook applies.
+pub(crate) const FIELD_MANAGER: &str = "cwii-webhook";
 /// Half of what client-go asks for: a page is the largest thing that is in memory whole.
 const PAGE_SIZE: usize = 250;
 const PAGE_TIMEOUT: Duration = Duration::from_secs(60);

@@ -4,6 +4,7 @@ use std::{process::ExitCode, thread::available_parallelism};
 
 use cwii_webhook::{
     Options,
+    exit::ExitStatus,
     log::{self, Log, printable},
     run,
 };
@@ -86,26 +87,6 @@ fn runtime() -> std::io::Result<Runtime> {
         builder
     };
     builder.enable_all().build()
-}
-
-/// What the process ends with.
-enum ExitStatus {
-    /// Served and ended as asked.
-    Success,
-    /// The machine did not give what it takes.
-    Failure,
-    /// Flags, files or addresses that cannot be used.
-    Usage,
-}
-
-impl From<ExitStatus> for ExitCode {
-    fn from(status: ExitStatus) -> Self {
-        Self::from(match status {
-            ExitStatus::Success => 0,
-            ExitStatus::Failure => 1,
-            ExitStatus::Usage => 2,
-        })
-    }
 }
 
 /// One core answers more admissions than any cluster asks for.

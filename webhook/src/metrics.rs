@@ -8,16 +8,19 @@ use std::{
 
 use cwii_contract::Provider;
 use prometheus_client::{
-    encoding::{EncodeLabelSet, text::encode},
-    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram, info::Info},
-    registry::Registry,
+    encoding::{EncodeLabelSet, EncodeMetric, text::encode},
+    metrics::{
+        MetricType, counter::Counter, family::Family, gauge::Gauge, histogram::Histogram,
+        info::Info,
+    },
+    registry::{Metric, Registry},
 };
 
-use crate::{kind::Kind, log::Dropped, watch::Caches};
+use crate::{kind::Kind, log::Dropped, rotation::Phase, watch::Caches};
 
 /// All metrics of the process.
 pub struct Metrics {
-    registry: Registry,
+    registry: Described,
     requests: Family<Request, Counter>,
     injections: Family<Injection, Counter>,
     duration: Histogram,
@@ -27,8 +30,67 @@ pub struct Metrics {
     synced: Family<KindLabel, Gauge>,
     expiry: Gauge<i64, AtomicI64>,
     reloads: Family<Reload, Counter>,
+    rotation: Family<RotationLabel, Gauge>,
+    certificate_check: Gauge<i64, AtomicI64>,
+    bundle_mismatch: Gauge,
+    bundle_overwritten: Counter,
+    certificates_made: Counter,
     handshakes: Family<Handshake, Counter>,
     dropped_lines: Counter,
+}
+
+/// What there is to say about one metric.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Description {
+    /// Its name, as Prometheus has it.
+    pub name: String,
+    /// `counter`, `gauge`, `histogram` or `info`.
+    pub kind: &'static str,
+    /// Names of its labels.
+    pub labels: &'static [&'static str],
+    /// What it counts, one sentence without a period.
+    pub help: &'static str,
+}
+
+/// A registry that keeps what it was told.
+struct Described {
+    prefix: &'static str,
+    registry: Registry,
+    descriptions: Vec<Description>,
+}
+
+impl Described {
+    fn new(prefix: &'static str) -> Self {
+        Self {
+            prefix,
+            registry: Registry::with_prefix(prefix),
+            descriptions: Vec::new(),
+        }
+    }
+
+    fn register(
+        &mut self,
+        name: &'static str,
+        labels: &'static [&'static str],
+        help: &'static str,
+        metric: impl Metric,
+    ) {
+        // The suffixes of OpenMetrics' text format, which are part of a series' name.
+        let (kind, suffix) = match EncodeMetric::metric_type(&metric) {
+            MetricType::Counter => ("counter", "_total"),
+            MetricType::Gauge => ("gauge", ""),
+            MetricType::Histogram => ("histogram", ""),
+            MetricType::Info => ("info", "_info"),
+            _ => ("unknown", ""),
+        };
+        self.descriptions.push(Description {
+            name: format!("{}_{name}{suffix}", self.prefix),
+            kind,
+            labels,
+            help,
+        });
+        self.registry.register(name, help, metric);
+    }
 }
 
 /// Why a TLS handshake failed.
@@ -85,6 +147,11 @@ struct Reload {
 }
 
 #[derive(Clone, Copy, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct RotationLabel {
+    phase: &'static str,
+}
+
+#[derive(Clone, Copy, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
 struct Handshake {
     reason: &'static str,
 }
@@ -110,7 +177,7 @@ impl Metrics {
     /// Metrics of a process of this version.
     #[must_use]
     pub fn new(version: &str) -> Self {
-        let mut registry = Registry::with_prefix("cwii_webhook");
+        let mut registry = Described::new("cwii_webhook");
         let new = Self {
             requests: Family::default(),
             injections: Family::default(),
@@ -121,9 +188,14 @@ impl Metrics {
             synced: Family::default(),
             expiry: Gauge::default(),
             reloads: Family::default(),
+            rotation: Family::default(),
+            certificate_check: Gauge::default(),
+            bundle_mismatch: Gauge::default(),
+            bundle_overwritten: Counter::default(),
+            certificates_made: Counter::default(),
             handshakes: Family::default(),
             dropped_lines: Counter::default(),
-            registry: Registry::default(),
+            registry: Described::new(""),
         };
         // A counter that appears with its first increment hides that increment from `rate()`.
         for provider in Provider::ALL {
@@ -147,67 +219,115 @@ impl Metrics {
         }
         registry.register(
             "requests",
+            &["outcome", "reason"],
             "Requests to /mutate by how they ended and why",
             new.requests.clone(),
         );
         registry.register(
             "injections",
+            &["provider"],
             "Pods into which a provider was injected",
             new.injections.clone(),
         );
         registry.register(
             "request_duration_seconds",
+            &[],
             "Time from the first byte of a request to /mutate that was read until its answer was ready",
             new.duration.clone(),
         );
         registry.register(
             "live_reads",
+            &["kind", "result"],
             "Objects that the watches had not seen and that were read from the API server",
             new.live_reads.clone(),
         );
         registry.register(
             "cache_objects",
+            &["kind"],
             "Objects seen by a watch",
             new.objects.clone(),
         );
         registry.register(
             "cache_age_seconds",
+            &["kind"],
             "Time since the API server last said something on a watch; bookmarks come about every minute",
             new.age.clone(),
         );
         registry.register(
             "cache_synced",
+            &["kind"],
             "1 when a kind was listed whole, else 0",
             new.synced.clone(),
         );
         registry.register(
             "tls_handshake_failures",
+            &["reason"],
             "TLS handshakes that failed; certificate_refused: the API server does not trust what is served",
             new.handshakes.clone(),
         );
         registry.register(
             "certificate_expiry_timestamp_seconds",
+            &[],
             "When the served certificate expires, seconds since 1970; 0 while there is none",
             new.expiry.clone(),
         );
         registry.register(
             "certificate_reloads",
+            &["result"],
             "Certificate files that were loaded, at start and after each change",
             new.reloads.clone(),
         );
         registry.register(
+            "certificate_rotation",
+            &["phase"],
+            "1 for the phase that the certificate of --tls-secret is in, else 0: waiting (there is none), steady, before_switch, after_switch",
+            new.rotation.clone(),
+        );
+        registry.register(
+            "certificate_check_timestamp_seconds",
+            &[],
+            "When the Secret and the configuration of --tls-secret were last read, seconds since 1970; 0 without it, or before the first time",
+            new.certificate_check.clone(),
+        );
+        registry.register(
+            "certificate_bundle_mismatch",
+            &[],
+            "1 when the configuration's caBundle, as last read, does not trust the certificate that --tls-secret serves, else 0",
+            new.bundle_mismatch.clone(),
+        );
+        registry.register(
+            "certificate_bundle_overwritten",
+            &[],
+            "How often this replica found that somebody else had changed the caBundle",
+            new.bundle_overwritten.clone(),
+        );
+        registry.register(
+            "certificates_made",
+            &[],
+            "Certificates that this replica made for --tls-secret",
+            new.certificates_made.clone(),
+        );
+        registry.register(
             "log_lines_dropped",
+            &[],
             "Log lines that nobody read in time",
             new.dropped_lines.clone(),
         );
         registry.register(
             "build",
+            &["version"],
             "Version of the webhook",
             Info::new(Build {
                 version: version.to_owned(),
             }),
         );
         Self { registry, ..new }
+    }
+
+    /// What there is.
+    #[must_use]
+    pub fn descriptions(&self) -> &[Description] {
+        &self.registry.descriptions
     }
 
     /// Counts a request to `/mutate` and the time that it took.
@@ -252,6 +372,33 @@ impl Metrics {
         self.reloads.get_or_create(&Reload::new(success)).get()
     }
 
+    /// Sets which phase the shared certificate is in.
+    pub fn set_rotation(&self, phase: Phase) {
+        for each in Phase::ALL {
+            let label = RotationLabel {
+                phase: each.as_str(),
+            };
+            let gauge = self.rotation.get_or_create(&label);
+            gauge.set(i64::from(each == phase));
+        }
+    }
+
+    /// Sets when the shared certificate was last looked at, in seconds since 1970, and whether what is served is trusted.
+    pub fn set_certificate_check(&self, timestamp: i64, trusted: bool) {
+        self.certificate_check.set(timestamp);
+        self.bundle_mismatch.set(i64::from(!trusted));
+    }
+
+    /// Counts a bundle that somebody else has changed.
+    pub fn count_bundle_overwritten(&self) {
+        self.bundle_overwritten.inc();
+    }
+
+    /// Counts a certificate that was made to be shared.
+    pub fn count_certificate_made(&self) {
+        self.certificates_made.inc();
+    }
+
     /// The page, in OpenMetrics text.
     #[must_use]
     pub fn page(&self, caches: &Caches, dropped_lines: &Dropped) -> String {
@@ -276,7 +423,7 @@ impl Metrics {
         self.dropped_lines.inc_by(untold);
         let mut page = String::new();
         // Writing into a string does not fail.
-        let _ = encode(&mut page, &self.registry);
+        let _ = encode(&mut page, &self.registry.registry);
         page
     }
 }

@@ -19,6 +19,7 @@ use crate::{
     log::Dropped,
     metrics::Metrics,
     server::{self, Phase, Secured},
+    share,
     tls::{Tls, TlsError},
     watch::Caches,
 };
@@ -103,7 +104,13 @@ pub async fn run(
     caches.start(&cluster);
     let reload = tokio::spawn({
         let (tls, metrics) = (Arc::clone(&tls), Arc::clone(&metrics));
-        async move { tls.keep(&metrics).await }
+        let cluster = Arc::clone(&cluster);
+        async move {
+            match tls.shared().cloned() {
+                Some(shared) => share::keep(shared, cluster, tls, metrics).await,
+                None => tls.keep(&metrics).await,
+            }
+        }
     });
     let tell_ready = tokio::spawn(tell_ready(Arc::clone(&app)));
     let serving = tokio::spawn(server::serve(

@@ -9,14 +9,10 @@ use std::{
     hash::{BuildHasher as _, RandomState},
     io,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError, RwLock},
-    time::Duration,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
+    time::{Duration, SystemTime},
 };
 
-use rcgen::{
-    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose, PKCS_ECDSA_P256_SHA256,
-};
 use rustls::{
     RootCertStore, ServerConfig,
     crypto::{CryptoProvider, ring},
@@ -25,10 +21,11 @@ use rustls::{
     },
 };
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
+use secrecy::ExposeSecret as _;
 use tracing::{error, info};
 use x509_parser::{extensions::GeneralName, prelude::*};
 
-use crate::{log::printable, metrics::Metrics};
+use crate::{log::printable, metrics::Metrics, pair::Pair};
 
 /// Where the certificate comes from.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -47,6 +44,23 @@ pub enum CertificateSource {
         /// Where the authority's certificate is written, for clients to trust.
         ca_out: Option<PathBuf>,
     },
+    /// Made by whichever replica finds that one is needed, and shared by all: see [`crate::rotation`].
+    Shared(SharedCertificate),
+}
+
+/// How replicas share a certificate.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct SharedCertificate {
+    /// DNS names and IP addresses that it is for.
+    pub names: Vec<String>,
+    /// Namespace and name of the Secret that holds it.
+    pub secret: (String, String),
+    /// Name of the MutatingWebhookConfiguration whose `caBundle` is kept.
+    pub configuration: String,
+    /// How long a certificate is valid. It is replaced after two thirds of that.
+    pub lifetime: Duration,
+    /// How long the bundle holds old and new, before the switch and after it.
+    pub overlap: Duration,
 }
 
 /// Why there is no certificate, or no new one.
@@ -83,6 +97,9 @@ pub enum TlsError {
     /// The authorities of clients cannot be used.
     #[error("the client authorities cannot be used: {0}")]
     ClientAuthorities(#[from] rustls::server::VerifierBuilderError),
+    /// A certificate for these names would not be valid for them.
+    #[error("no certificate can be for `{0}`, expected DNS names and IP addresses")]
+    Names(String),
     /// A certificate could not be made.
     #[error("no certificate could be made: {0}")]
     Make(#[from] rcgen::Error),
@@ -94,6 +111,8 @@ pub struct Tls {
     source: CertificateSource,
     client_ca: Option<PathBuf>,
     current: RwLock<Option<Current>>,
+    /// Why it must not be used yet although it is loaded; none where nobody has to say so.
+    untrusted: Mutex<Option<String>>,
     /// What the files held when they were last looked at, or why they could not be read, as a hash: each content is tried
     /// once, each failure told once, and no second copy of the key is kept.
     seen: Mutex<Option<u64>>,
@@ -103,6 +122,7 @@ pub struct Tls {
 #[derive(Clone, Debug)]
 struct Current {
     config: Arc<ServerConfig>,
+    leaf: CertificateDer<'static>,
     /// Seconds after 1970 at which the leaf expires.
     not_after: i64,
 }
@@ -127,32 +147,90 @@ impl Tls {
         client_ca: Option<PathBuf>,
         metrics: &Metrics,
     ) -> Result<Self, TlsError> {
+        let untrusted = match &source {
+            CertificateSource::Shared(shared) => Some(format!(
+                "MutatingWebhookConfiguration `{}` has not trusted the certificate yet",
+                shared.configuration
+            )),
+            _ => None,
+        };
         let tls = Self {
             source,
             client_ca,
             current: RwLock::new(None),
+            untrusted: Mutex::new(untrusted),
             seen: Mutex::new(None),
             hasher: RandomState::new(),
         };
-        if let CertificateSource::SelfSigned { names, ca_out } = &tls.source {
-            let made = make(names)?;
-            if let Some(path) = ca_out {
-                fs::write(path, &made.ca).map_err(|error| TlsError::Write {
-                    path: path.clone(),
-                    error,
-                })?;
+        match &tls.source {
+            CertificateSource::SelfSigned { names, ca_out } => {
+                let made = Pair::make(names, SystemTime::now(), A_YEAR)?;
+                if let Some(path) = ca_out {
+                    fs::write(path, &made.ca).map_err(|error| TlsError::Write {
+                        path: path.clone(),
+                        error,
+                    })?;
+                }
+                let current = tls.load(&tls.contents(&made)?)?;
+                tls.set(current, metrics);
             }
-            let contents = Contents {
-                certificate: made.certificate,
-                key: made.key,
-                client_ca: tls.client_ca.as_deref().map(read).transpose()?,
-            };
-            let current = tls.load(&contents)?;
-            tls.set(current, metrics);
-        } else {
-            tls.reload(metrics);
+            CertificateSource::Files { .. } => tls.reload(metrics),
+            // It comes with the first look at the cluster. Names that no certificate can be for are told now.
+            CertificateSource::Shared(shared) => {
+                let now = SystemTime::now();
+                let tried = Pair::make(&shared.names, now, shared.lifetime)?;
+                let now = now.duration_since(SystemTime::UNIX_EPOCH);
+                let now = now.ok().and_then(|now| i64::try_from(now.as_secs()).ok());
+                let judged = tried.judge(&shared.names, now.unwrap_or_default());
+                if !judged.is_ok_and(|judged| judged.certificate.covers) {
+                    return Err(TlsError::Names(shared.names.join(",")));
+                }
+            }
         }
         Ok(tls)
+    }
+
+    /// Why requests must not be sent here yet; none when they may.
+    #[must_use]
+    pub fn unready(&self) -> Option<String> {
+        if self.config().is_none() {
+            return Some("no certificate is loaded".into());
+        }
+        lock(&self.untrusted).clone()
+    }
+
+    /// What is served is trusted, or was once: from now on nothing but its loss makes the process unready.
+    pub(crate) fn set_trusted(&self) {
+        *lock(&self.untrusted) = None;
+    }
+
+    /// How replicas share a certificate, where they do.
+    #[must_use]
+    pub fn shared(&self) -> Option<&SharedCertificate> {
+        match &self.source {
+            CertificateSource::Shared(shared) => Some(shared),
+            _ => None,
+        }
+    }
+
+    /// Whether new connections are served with this certificate.
+    pub(crate) fn serves(&self, leaf: &CertificateDer<'_>) -> bool {
+        let current = self.current.read().unwrap_or_else(PoisonError::into_inner);
+        current.as_ref().is_some_and(|c| c.leaf == *leaf)
+    }
+
+    /// Loads a pair, unless the same was tried already with the same client authorities. One that cannot be used leaves
+    /// the one in use alone.
+    pub(crate) fn offer(&self, pair: &Pair, metrics: &Metrics) {
+        self.try_contents(self.contents(pair), metrics);
+    }
+
+    fn contents(&self, pair: &Pair) -> Result<Contents, TlsError> {
+        Ok(Contents {
+            certificate: pair.certificate.clone().into_bytes(),
+            key: pair.key.expose_secret().as_bytes().to_vec(),
+            client_ca: self.client_ca.as_deref().map(read).transpose()?,
+        })
     }
 
     /// What to serve a new connection with; none while there is no certificate.
@@ -182,12 +260,14 @@ impl Tls {
                 client_ca: self.client_ca.as_deref().map(read).transpose()?,
             })
         };
-        let contents = contents();
+        self.try_contents(contents(), metrics);
+    }
+
+    fn try_contents(&self, contents: Result<Contents, TlsError>, metrics: &Metrics) {
         let hash = self
             .hasher
             .hash_one(contents.as_ref().map_err(ToString::to_string));
-        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        if seen.replace(hash) == Some(hash) {
+        if lock(&self.seen).replace(hash) == Some(hash) {
             return;
         }
         let loaded = contents.and_then(|contents| self.load(&contents));
@@ -221,7 +301,7 @@ impl Tls {
     fn load(&self, contents: &Contents) -> Result<Current, TlsError> {
         let (certificate_path, key_path) = match &self.source {
             CertificateSource::Files { certificate, key } => (certificate.clone(), key.clone()),
-            CertificateSource::SelfSigned { .. } => (PathBuf::new(), PathBuf::new()),
+            _ => ("tls.crt".into(), "tls.key".into()),
         };
         let no_certificate = |path: &Path| TlsError::Content {
             path: path.to_owned(),
@@ -267,6 +347,7 @@ impl Tls {
         config.session_storage = Arc::new(NoServerSessionStorage {});
         Ok(Current {
             config: Arc::new(config),
+            leaf: leaf.clone(),
             not_after,
         })
     }
@@ -293,47 +374,8 @@ pub fn names(certificate: &CertificateDer<'_>) -> Vec<String> {
     common.chain(dns).map(str::to_owned).collect()
 }
 
-struct Made {
-    ca: String,
-    certificate: Vec<u8>,
-    key: Vec<u8>,
-}
-
-fn make(names: &[String]) -> Result<Made, TlsError> {
-    let mut params = CertificateParams::default();
-    params
-        .distinguished_name
-        .push(DnType::CommonName, "cwii-webhook authority");
-    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
-    params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
-    last_a_year(&mut params);
-    let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
-    let ca = params.self_signed(&key)?.pem();
-    let issuer = Issuer::new(params, key);
-
-    let mut params = CertificateParams::new(names.to_vec())?;
-    params
-        .distinguished_name
-        .push(DnType::CommonName, "cwii-webhook");
-    params.use_authority_key_identifier_extension = true;
-    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-    last_a_year(&mut params);
-    let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
-    let certificate = params.signed_by(&key, &issuer)?;
-    Ok(Made {
-        ca,
-        certificate: certificate.pem().into_bytes(),
-        key: key.serialize_pem().into_bytes(),
-    })
-}
-
-/// From yesterday, for clocks that are behind, and for a year and a day; the process makes another at its next start.
-fn last_a_year(params: &mut CertificateParams) {
-    let day = Duration::from_secs(24 * 60 * 60);
-    let now = std::time::SystemTime::now();
-    params.not_before = (now - day).into();
-    params.not_after = (now + day * 366).into();
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn provider() -> Arc<CryptoProvider> {
@@ -349,3 +391,5 @@ fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
 
 /// The kubelet takes up to a minute to bring a Secret's new content; two seconds more are nothing.
 const POLL_INTERVAL: Duration = Duration::from_secs(2);
+/// And a day, for a certificate that the process makes for itself; it makes another at its next start.
+const A_YEAR: Duration = Duration::from_secs(366 * 24 * 60 * 60);

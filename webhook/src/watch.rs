@@ -271,7 +271,7 @@ impl Backoff {
 }
 
 /// Between nothing and all of a duration. Chance enough to keep replicas apart, without a generator of its own.
-fn random_part(of: Duration) -> Duration {
+pub(crate) fn random_part(of: Duration) -> Duration {
     let random = RandomState::new().build_hasher().finish();
     of.mul_f64((random % 1000) as f64 / 1000.0)
 }

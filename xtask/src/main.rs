@@ -8,9 +8,12 @@
 
 mod agent;
 mod bench;
+mod book;
+mod chart;
 mod dns;
 mod empty_root;
 mod generate;
+mod image;
 mod load;
 mod process;
 mod static_build;
@@ -46,12 +49,33 @@ enum Task {
         #[arg(long)]
         check: bool,
     },
-    /// Write what is generated from the sources: the pages and the catalogue of the checks, the schemas of reports
+    /// Render the chart with Helm over a grid of values
+    Chart {
+        /// Fail where something rendered breaks a promise, or Helm accepts what it should refuse
+        #[arg(long)]
+        check: bool,
+    },
+    /// Assemble the images of agent, webhook and plugin from static files, as OCI layouts in target/images
+    Image(image::Arguments),
+    /// Write what is generated from the sources: the pages and the catalogue of the checks, the schemas of reports, the chart's values
     Generate {
         /// Write nothing, and fail where a file differs
         #[arg(long)]
         check: bool,
     },
+    /// Build the book of docs/
+    Book {
+        /// Follow its links, and run what stands in it, in README.md and in CONTRIBUTING.md, as printed
+        #[arg(long)]
+        check: bool,
+
+        /// With --check: run the blocks of this page alone (repeatable)
+        #[arg(long, value_name = "FILE", requires = "check")]
+        page: Vec<String>,
+    },
+    /// mdBook's preprocessor that draws diagrams
+    #[command(hide = true)]
+    Diagrams { question: Vec<String> },
     /// Compare the agent with the official clients, and its round trips with the fewest possible
     Bench(BenchArguments),
     /// Measure the webhook under load, beside a server that only echoes, and its memory beside clusters of several sizes
@@ -112,7 +136,11 @@ fn main() -> anyhow::Result<()> {
     match Cli::parse().task {
         Task::Agent { check } => agent::run(check),
         Task::Webhook { check } => webhook::run(check),
+        Task::Chart { check } => chart::run(check),
+        Task::Image(arguments) => image::run(&arguments),
         Task::Generate { check } => generate::run(check),
+        Task::Book { check, page } => book::run(check, &page),
+        Task::Diagrams { question } => book::diagrams(&question),
         Task::Bench(arguments) => bench::run(arguments.runs, arguments.json, arguments.check),
         Task::Load(arguments) => load::run(&load::Options {
             seconds: arguments.seconds,

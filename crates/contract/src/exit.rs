@@ -19,6 +19,33 @@ pub enum VerifyExit {
 }
 
 impl VerifyExit {
+    /// All, by their numbers.
+    pub const ALL: [Self; 6] = [
+        Self::Verified,
+        Self::Configuration,
+        Self::Token,
+        Self::Denied,
+        Self::Unreachable,
+        Self::Internal,
+    ];
+
+    /// What it says, without a period.
+    #[must_use]
+    pub const fn meaning(self) -> &'static str {
+        match self {
+            Self::Verified => "the cloud accepted the token",
+            Self::Configuration => "the configuration is missing or invalid; nothing was sent",
+            Self::Token => {
+                "the token file is missing, unreadable or not a token; nothing was sent"
+            }
+            Self::Denied => "the cloud said no",
+            Self::Unreachable => {
+                "the cloud could not be asked, after retries; `--on-unreachable allow` makes it 0"
+            }
+            Self::Internal => "a defect of the agent",
+        }
+    }
+
     /// The number that the process ends with.
     #[must_use]
     pub const fn code(self) -> u8 {

@@ -4,10 +4,14 @@
 //! volumes, runs the containers in order with the real agent as the user that the spec gives, restarts what failed, and
 //! writes statuses and events to the API server, in the kubelet's words, so that `kubectl` shows what it would show.
 //!
-//! What it does not: it has no image but the agent's, so it never runs the application's containers, and only says that
-//! they run once every init container is done; it enforces no limits of cgroups and no seccomp profile; its back-off
-//! between restarts is nobody's: the caller decides when.
+//! What it does not: it has no images but ours, so of an application's containers it only says that they run once every
+//! init container is done; it enforces no limits of cgroups and no seccomp profile; its back-off between restarts is
+//! nobody's: the caller decides when.
+//!
+//! Containers of our own images it runs as well ([`running`]): the last part of an image's path names the binary of this
+//! workspace that the image consists of.
 
+mod running;
 mod volumes;
 
 use std::{
@@ -27,9 +31,12 @@ use serde_json::{Value, json};
 use crate::{
     api::{Api, Object},
     control_plane::{ControlPlane, NODE, binary, skip},
+    network::{API_SERVER, Network},
     process,
-    sandbox::{Container, Exit, Mount, Sandbox},
+    sandbox::{Container, Exit, Mount, Sandbox, Wiring},
 };
+pub use running::Ended;
+use running::Main;
 use volumes::{id, text};
 
 /// Runs pods on the one node.
@@ -37,10 +44,7 @@ use volumes::{id, text};
 pub struct Kubelet {
     plane: &'static ControlPlane,
     api: Api,
-    agent: PathBuf,
     sandbox: PathBuf,
-    /// What the agent is linked with; nothing for a static one.
-    libraries: Vec<PathBuf>,
 }
 
 /// A pod that is bound to the node, with its volumes laid out and its init containers still to run.
@@ -51,6 +55,10 @@ pub struct BoundPod {
     folder: PathBuf,
     volumes: BTreeMap<String, PathBuf>,
     sandbox: Arc<Mutex<Sandbox>>,
+    /// Where it is in the cluster's network, if there is one.
+    address: Option<String>,
+    /// Its containers of our own images, once they run.
+    mains: Vec<Main>,
     /// Which init container is next, and how often it failed.
     next: usize,
     restarts: u32,
@@ -95,13 +103,12 @@ impl Kubelet {
             skip(&format!("{error:#}"));
             return Ok(None);
         }
-        let agent = binary("cwii-agent")?;
+        // Before the first pod waits for it.
+        binary("cwii-agent")?;
         Ok(Some(Self {
             plane,
             api: plane.api()?,
             sandbox: sandbox.into(),
-            libraries: libraries(&agent)?,
-            agent,
         }))
     }
 
@@ -127,14 +134,22 @@ impl Kubelet {
             .join(text(&pod, "/metadata/uid"));
         fs::create_dir_all(&folder)?;
         let laid_out = volumes::lay_out(&self.api, &pod, &folder.join("volumes")).await;
-        let forwards = self.plane.clouds.forwards();
+        let network = self.plane.network();
+        let address = network.map(Network::address);
+        let mut wiring = match (network, &address) {
+            (Some(network), Some(address)) => network.wiring(address, &ports(&pod)),
+            _ => Wiring::default(),
+        };
+        wiring.outward.extend(self.plane.clouds.forwards());
         let mut bound = BoundPod {
             kubelet: self.clone(),
             object,
             pod,
             folder,
             volumes: BTreeMap::new(),
-            sandbox: Arc::new(Mutex::new(Sandbox::start(&self.sandbox, &forwards)?)),
+            sandbox: Arc::new(Mutex::new(Sandbox::start(&self.sandbox, &wiring)?)),
+            address,
+            mains: Vec::new(),
             next: 0,
             restarts: 0,
         };
@@ -245,6 +260,11 @@ impl BoundPod {
         }
     }
 
+    /// Where what its containers print is kept: a folder for each, and in it `N.log` for its run number N.
+    pub(crate) fn logs(&self) -> PathBuf {
+        self.folder.join("containers")
+    }
+
     /// The folder of one of the pod's volumes on the node.
     #[must_use]
     pub fn volume(&self, name: &str) -> Option<&Path> {
@@ -281,10 +301,14 @@ impl BoundPod {
             "initContainerStatuses": init,
             "containerStatuses": app,
         });
+        if let Some(address) = &self.address {
+            self.pod["status"]["podIP"] = address.as_str().into();
+            self.pod["status"]["podIPs"] = json!([{ "ip": address }]);
+        }
         self.write_status().await
     }
 
-    /// All init containers are done: the application's containers are said to run.
+    /// All init containers are done: our own images' containers are started, the application's are said to run.
     async fn run(&mut self) -> Result<()> {
         self.pod["status"]["phase"] = "Running".into();
         for status in self.pod["status"]["containerStatuses"]
@@ -296,6 +320,7 @@ impl BoundPod {
             status["ready"] = true.into();
             status["started"] = true.into();
         }
+        self.start_mains().await?;
         self.write_status().await
     }
 
@@ -316,11 +341,19 @@ impl BoundPod {
             })
         };
         let runs = phase == "Running";
+        let ready = runs
+            && self.pod["status"]["containerStatuses"]
+                .as_array()
+                .is_some_and(|all| all.iter().all(|status| status["ready"] == true));
         self.pod["status"]["conditions"] = json!([
             condition("PodScheduled", true, ""),
-            condition("Initialized", runs, "ContainersNotInitialized"),
-            condition("ContainersReady", runs, "ContainersNotReady"),
-            condition("Ready", runs, "ContainersNotReady"),
+            condition(
+                "Initialized",
+                runs || phase == "Succeeded",
+                "ContainersNotInitialized"
+            ),
+            condition("ContainersReady", ready, "ContainersNotReady"),
+            condition("Ready", ready, "ContainersNotReady"),
         ]);
         let patch = json!({ "status": self.pod["status"] });
         self.kubelet
@@ -378,21 +411,15 @@ impl BoundPod {
     /// Runs one container to its end.
     async fn execute(&self, container: &Value) -> Result<Ran> {
         let name = text(container, "/name");
-        let folder = self.folder.join("containers").join(name);
-        fs::create_dir_all(&folder)?;
-        let message_file = folder.join("termination-log");
-        // On the node, writable for everybody.
-        fs::write(&message_file, "")?;
-        fs::set_permissions(&message_file, Permissions::from_mode(0o666))?;
-        let order = self.container(container, &folder, &message_file)?;
-        let sandbox = Arc::clone(&self.sandbox);
-        let exit = tokio::task::spawn_blocking(move || {
-            sandbox
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .run(&order)
-        })
-        .await??;
+        let program = program(text(container, "/image"))?.with_context(|| {
+            format!(
+                "only images of this project are at hand, and each has one program: {container}"
+            )
+        })?;
+        let (order, message_file) = self.order(container, &program)?;
+        let exit = self.in_sandbox(move |s| s.run_to_end(order)).await?;
+        let log = message_file.with_file_name(format!("{}.log", self.restarts));
+        fs::write(log, [exit.stdout.as_str(), &exit.stderr].concat())?;
         Ok(Ran {
             container: name.to_owned(),
             message: termination_message(container, &message_file, &exit)?,
@@ -402,10 +429,38 @@ impl BoundPod {
         })
     }
 
+    /// Gives the sandbox an order and waits for the answer.
+    async fn in_sandbox<T: Send + 'static>(
+        &self,
+        order: impl FnOnce(&mut Sandbox) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let sandbox = Arc::clone(&self.sandbox);
+        tokio::task::spawn_blocking(move || {
+            order(&mut sandbox.lock().unwrap_or_else(PoisonError::into_inner))
+        })
+        .await?
+    }
+
+    /// Makes what one run of a container needs: what the runtime is told, and its termination message's file.
+    fn order(&self, container: &Value, program: &Program) -> Result<(Container, PathBuf)> {
+        let folder = self
+            .folder
+            .join("containers")
+            .join(text(container, "/name"));
+        fs::create_dir_all(&folder)?;
+        let message_file = folder.join("termination-log");
+        // On the node, writable for everybody.
+        fs::write(&message_file, "")?;
+        fs::set_permissions(&message_file, Permissions::from_mode(0o666))?;
+        let order = self.container(container, program, &folder, &message_file)?;
+        Ok((order, message_file))
+    }
+
     /// What the runtime is told of one container.
     fn container(
         &self,
         container: &Value,
+        program: &Program,
         folder: &Path,
         message_file: &Path,
     ) -> Result<Container> {
@@ -445,11 +500,11 @@ impl BoundPod {
                 .collect()
         };
         ensure!(
-            text(container, "/image").starts_with(names::AGENT_REPOSITORY)
-                && words("command").is_empty(),
-            "only the agent's image is at hand, and it has one program: {container}"
+            words("command").is_empty(),
+            "images of this project have one program, and no other can be named: {container}"
         );
-        let mut command = vec![ENTRYPOINT.to_owned()];
+        let entrypoint = format!("/{}", program.name);
+        let mut command = vec![entrypoint.clone()];
         command.extend(words("args"));
 
         let of_node = |from: &Path, to: &str| Mount {
@@ -457,9 +512,9 @@ impl BoundPod {
             to: to.to_owned(),
             read_only: true,
         };
-        let mut mounts = vec![of_node(&self.kubelet.agent, ENTRYPOINT)];
+        let mut mounts = vec![of_node(&program.file, &entrypoint)];
         mounts.extend(
-            self.kubelet
+            program
                 .libraries
                 .iter()
                 .map(|path| of_node(path, &path.to_string_lossy())),
@@ -510,17 +565,20 @@ impl BoundPod {
                 "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
             ),
             ("HOSTNAME", &self.object.name),
-            ("KUBERNETES_SERVICE_HOST", "10.0.0.1"),
+            ("KUBERNETES_SERVICE_HOST", API_SERVER),
             ("KUBERNETES_SERVICE_PORT", "443"),
         ]
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .into();
         for variable in container["env"].as_array().into_iter().flatten() {
-            ensure!(
-                variable.get("valueFrom").is_none(),
-                "the injected containers have values alone: {variable}"
-            );
-            let value = expand(text(variable, "/value"), &env);
+            let value = match variable.get("valueFrom") {
+                None => expand(text(variable, "/value"), &env),
+                Some(source) => {
+                    let field = text(source, "/fieldRef/fieldPath");
+                    ensure!(!field.is_empty(), "a source of another kind: {variable}");
+                    text(&self.pod, &format!("/{}", field.replace('.', "/"))).to_owned()
+                }
+            };
             env.insert(text(variable, "/name").to_owned(), value);
         }
         Ok(env)
@@ -564,6 +622,39 @@ fn expand(template: &str, env: &BTreeMap<String, String>) -> String {
     out
 }
 
+/// What an image consists of.
+struct Program {
+    /// `cwii-agent`.
+    name: &'static str,
+    file: PathBuf,
+    /// What it is linked with; nothing for a static one.
+    libraries: Vec<PathBuf>,
+}
+
+/// The program of an image of ours; none for an image of others.
+fn program(image: &str) -> Result<Option<Program>> {
+    let last = image.rsplit('/').next().unwrap_or_default();
+    let name = last.split([':', '@']).next().unwrap_or_default();
+    let Some(name) = PROGRAMS.iter().find(|p| **p == name) else {
+        return Ok(None);
+    };
+    let file = binary(name)?;
+    Ok(Some(Program {
+        name,
+        libraries: libraries(&file)?,
+        file,
+    }))
+}
+
+/// The ports that a pod's containers say they have.
+fn ports(pod: &Value) -> Vec<u16> {
+    let containers = pod["spec"]["containers"].as_array().into_iter().flatten();
+    containers
+        .flat_map(|c| c["ports"].as_array().into_iter().flatten())
+        .filter_map(|port| port["containerPort"].as_u64()?.try_into().ok())
+        .collect()
+}
+
 /// The shared objects that a program needs, its loader among them.
 fn libraries(program: &Path) -> Result<Vec<PathBuf>> {
     let Ok(listed) = process::output(Command::new("ldd").arg(program)) else {
@@ -582,10 +673,10 @@ fn second(time: Timestamp) -> String {
     time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
-/// User of the agent's image.
+/// User of our images.
 const IMAGE_USER: u32 = 65532;
-/// Program of the agent's image.
-const ENTRYPOINT: &str = "/cwii-agent";
+/// Programs that images of ours consist of.
+const PROGRAMS: [&str; 3] = ["cwii-agent", "cwii-webhook", "kubectl-cwii"];
 
 #[cfg(test)]
 mod tests {

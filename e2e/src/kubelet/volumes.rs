@@ -38,6 +38,7 @@ pub(super) async fn lay_out(
         let name = volume["name"].as_str().context("a volume without a name")?;
         let place = folder.join(name);
         fs::create_dir_all(&place)?;
+        fs::set_permissions(&place, Permissions::from_mode(0o755))?;
         make(api, pod, volume, &place)
             .await
             .with_context(|| format!("MountVolume.SetUp failed for volume \"{name}\""))?;
@@ -92,17 +93,55 @@ async fn make(api: &Api, pod: &Value, volume: &Value, place: &Path) -> Result<()
                 bail!("a projected source of another kind: {source}");
             }
         }
-    } else if let Some(map) = volume.get("configMap") {
-        let object = Object::new("v1", "ConfigMap", namespace, text(map, "/name"));
-        files = of_object(api, &object, map, mode(map, 0o644)).await?;
-    } else if let Some(secret) = volume.get("secret") {
-        let object = Object::new("v1", "Secret", namespace, text(secret, "/secretName"));
-        files = of_object(api, &object, secret, mode(secret, 0o644)).await?;
     } else {
-        bail!("a volume of another kind: {volume}");
+        files = of_objects(api, namespace, volume).await?;
     }
     write_atomically(place, &files)?;
     give_to_group(place, group, 0o440)
+}
+
+/// Brings volumes up to date whose ConfigMap or Secret has changed, as the kubelet does from time to time.
+///
+/// # Errors
+///
+/// As [`lay_out`].
+pub(super) async fn refresh(
+    api: &Api,
+    pod: &Value,
+    places: &BTreeMap<String, PathBuf>,
+) -> Result<()> {
+    let namespace = text(pod, "/metadata/namespace");
+    let group = pod.pointer("/spec/securityContext/fsGroup").and_then(id);
+    for volume in pod["spec"]["volumes"].as_array().into_iter().flatten() {
+        let Some(place) = places.get(text(volume, "/name")) else {
+            continue;
+        };
+        if volume.get("configMap").is_none() && volume.get("secret").is_none() {
+            continue;
+        }
+        let files = of_objects(api, namespace, volume).await?;
+        let is_there = |(path, file): (&String, &File)| {
+            fs::read(place.join(path)).is_ok_and(|b| b == file.bytes)
+        };
+        if !files.iter().all(is_there) {
+            write_atomically(place, &files)?;
+            give_to_group(place, group, 0o440)?;
+        }
+    }
+    Ok(())
+}
+
+/// The files of a volume that is a ConfigMap or a Secret.
+async fn of_objects(api: &Api, namespace: &str, volume: &Value) -> Result<BTreeMap<String, File>> {
+    if let Some(map) = volume.get("configMap") {
+        let object = Object::new("v1", "ConfigMap", namespace, text(map, "/name"));
+        of_object(api, &object, map, mode(map, 0o644)).await
+    } else if let Some(secret) = volume.get("secret") {
+        let object = Object::new("v1", "Secret", namespace, text(secret, "/secretName"));
+        of_object(api, &object, secret, mode(secret, 0o644)).await
+    } else {
+        bail!("a volume of another kind: {volume}");
+    }
 }
 
 /// The token that TokenRequest mints for this pod.
@@ -172,12 +211,16 @@ async fn of_object(
         .collect()
 }
 
-/// The files lie in a folder of their own, `..data` leads to it, and each name leads through `..data`.
+/// The files lie in a folder of their own, `..data` leads to it, and each name leads through `..data`. So all of them
+/// change at once, when `..data` does.
 fn write_atomically(place: &Path, files: &BTreeMap<String, File>) -> Result<()> {
-    fs::set_permissions(place, Permissions::from_mode(0o755))?;
-    let folder = "..2026_01_01_00_00_00.000000001";
+    let data = place.join("..data");
+    let before = fs::read_link(&data).ok();
+    let now = jiff::Timestamp::now().strftime("..%Y_%m_%d_%H_%M_%S.%9f");
+    let folder = PathBuf::from(now.to_string());
+    fs::create_dir_all(place.join(&folder))?;
     for (path, file) in files {
-        let target = place.join(folder).join(path);
+        let target = place.join(&folder).join(path);
         if let Some(parent) = target.parent() {
             fs::create_dir_all(parent)?;
         }
@@ -191,8 +234,12 @@ fn write_atomically(place: &Path, files: &BTreeMap<String, File>) -> Result<()> 
             symlink(Path::new("..data").join(first), place.join(first))?;
         }
     }
-    fs::create_dir_all(place.join(folder))?;
-    symlink(folder, place.join("..data"))?;
+    let next = place.join("..data_tmp");
+    symlink(&folder, &next)?;
+    fs::rename(&next, &data)?;
+    if let Some(before) = before {
+        fs::remove_dir_all(place.join(before))?;
+    }
     Ok(())
 }
 

@@ -6,12 +6,16 @@
 )]
 
 mod bad_input;
+mod chart;
+mod creators;
 mod doctor;
 mod golden;
+mod install;
 mod neighbours;
 mod outage;
 mod owners;
 mod person;
+mod rotation;
 mod runner;
 mod support;
 mod verify;

@@ -1,23 +1,19 @@
 //! No pod that asked for injection is ever admitted without it, counted on the API server, whatever happens to the
 //! webhook meanwhile. failurePolicy is Fail, and who creates pods tries again, as controllers do.
 
-use std::{
-    collections::VecDeque,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
-    },
-    time::Duration,
-};
+use std::{collections::VecDeque, time::Duration};
 
 use cwii_e2e::{
     Api, ApiProxy, Authority, Balancer, FailurePolicy, Identity, Object, Webhook, control_plane,
     free_port, say, until,
 };
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::task::JoinSet;
 
-use crate::support::{annotated, for_role, injected, pod, role, service_account, variable};
+use crate::{
+    creators::{Creators, all_have_their_own_role},
+    support::{annotated, for_role, injected, pod, role, service_account, variable},
+};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_webhook_that_starts_cold_with_5000_service_accounts_and_slow_lists_misses_no_pod() {
@@ -210,21 +206,6 @@ async fn a_service_account_made_a_moment_before_its_pod_is_honoured() {
     }
 }
 
-/// Every pod of the namespace is as its own annotation asks.
-async fn all_have_their_own_role(api: &Api, namespace: &str, tally: &Tally) {
-    let pods = api.list(&Object::pod(namespace, ""), "").await.unwrap();
-    assert_eq!(tally.created, pods.len());
-    for pod in &pods {
-        assert_eq!(
-            variable(pod, "AWS_ROLE_ARN"),
-            pod["metadata"]["annotations"]["cwii.dev/aws-role-arn"].as_str(),
-            "{pod}"
-        );
-    }
-    let unmutated = pods.iter().filter(|p| injected(p).is_none()).count();
-    assert_eq!(unmutated, 0);
-}
-
 async fn create_service_accounts(api: &Api, namespace: &'static str, count: usize) {
     let mut tasks = JoinSet::new();
     for first in 0..16 {
@@ -239,111 +220,4 @@ async fn create_service_accounts(api: &Api, namespace: &'static str, count: usiz
         });
     }
     tasks.join_all().await;
-}
-
-/// Creates pods without a pause until it is stopped.
-struct Creators {
-    counts: Arc<Counts>,
-    tasks: JoinSet<()>,
-}
-
-#[derive(Default)]
-struct Counts {
-    stop: AtomicBool,
-    next: AtomicUsize,
-    created: AtomicUsize,
-    unmutated: AtomicUsize,
-    failed: AtomicUsize,
-    last_failure: std::sync::Mutex<String>,
-}
-
-/// What they saw.
-#[derive(Debug)]
-struct Tally {
-    /// Pods that were admitted.
-    created: usize,
-    /// Attempts that failed, and were made again.
-    failed: usize,
-    #[expect(dead_code, reason = "printed when an assertion fails")]
-    last_failure: String,
-}
-
-impl Creators {
-    fn start(
-        api: &Api,
-        tasks: usize,
-        pod: impl Fn(usize) -> Value + Send + Sync + 'static,
-    ) -> Self {
-        let counts = Arc::new(Counts::default());
-        let pod = Arc::new(pod);
-        let mut set = JoinSet::new();
-        for _ in 0..tasks {
-            let (api, counts, pod) = (api.clone(), Arc::clone(&counts), Arc::clone(&pod));
-            set.spawn(async move {
-                while !counts.stop.load(Ordering::Relaxed) {
-                    let n = counts.next.fetch_add(1, Ordering::Relaxed);
-                    create(&api, &pod(n), &counts).await;
-                }
-            });
-        }
-        Self { counts, tasks: set }
-    }
-
-    fn created(&self) -> usize {
-        self.counts.created.load(Ordering::Relaxed)
-    }
-
-    async fn created_at_least(&self, count: usize) {
-        until(&format!("{count} pods"), || async {
-            (self.created() >= count).then_some(())
-        })
-        .await
-        .unwrap();
-    }
-
-    async fn failed_at_least(&self, count: usize) {
-        until(&format!("{count} failed attempts"), || async {
-            (self.counts.failed.load(Ordering::Relaxed) >= count).then_some(())
-        })
-        .await
-        .unwrap();
-    }
-
-    async fn stop(self, what: &str) -> Tally {
-        self.counts.stop.store(true, Ordering::Relaxed);
-        self.tasks.join_all().await;
-        let tally = Tally {
-            created: self.counts.created.load(Ordering::Relaxed),
-            failed: self.counts.failed.load(Ordering::Relaxed),
-            last_failure: self.counts.last_failure.lock().unwrap().clone(),
-        };
-        let unmutated = self.counts.unmutated.load(Ordering::Relaxed);
-        say(&format!(
-            "{what}: {} pods admitted, {unmutated} of them unmutated, {} attempts failed and were made again",
-            tally.created, tally.failed
-        ));
-        assert_eq!(unmutated, 0, "{tally:?}");
-        tally
-    }
-}
-
-/// Creates one pod, as often as it takes.
-async fn create(api: &Api, pod: &Value, counts: &Counts) {
-    loop {
-        match api.create(pod).await {
-            Ok(pod) => {
-                counts.created.fetch_add(1, Ordering::Relaxed);
-                if injected(&pod).is_none() {
-                    counts.unmutated.fetch_add(1, Ordering::Relaxed);
-                }
-                return;
-            }
-            Err(_) if counts.stop.load(Ordering::Relaxed) => return,
-            Err(error) => {
-                counts.failed.fetch_add(1, Ordering::Relaxed);
-                *counts.last_failure.lock().unwrap() = error.to_string();
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
-        }
-    }
 }

@@ -39,7 +39,7 @@ pub(crate) async fn run(arguments: &Checks, context: &mut Context) -> anyhow::Re
     ];
     let format = context.format(&formats)?;
     let chosen = choose(&arguments.only)?;
-    // The same document as docs/checks.json.
+    // The same document as docs/src/reference/checks.json.
     let catalogue = || Catalogue::of(|entry| chosen.contains(&entry));
     let text = match format {
         Format::Json => catalogue().json(),

@@ -17,7 +17,15 @@ use crate::{
 };
 
 /// Where the documentation of codes lies, from the root of the project.
-pub(super) const DOCUMENTATION: &str = "docs/checks";
+pub(super) const DOCUMENTATION: &str = "docs/src/checks";
+
+/// Where the documentation of a code is read: an address, since whoever reads a report need not have the sources.
+pub(super) fn address(code: &str) -> String {
+    format!(
+        "{}/blob/main/{DOCUMENTATION}/{code}.md",
+        env!("CARGO_PKG_REPOSITORY")
+    )
+}
 
 /// What a report says of its surroundings.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -254,7 +262,7 @@ pub struct CheckResult {
     /// The flag that would settle it, `--trust`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub settled_by: Option<&'static str>,
-    /// The code's documentation, from the root of the project.
+    /// Address of the code's documentation.
     pub url: String,
 }
 
@@ -452,7 +460,7 @@ impl CheckResult {
             settled_by: need
                 .filter(|_| status == Status::Skipped)
                 .and_then(Need::flag),
-            url: format!("{DOCUMENTATION}/{}.md", entry.code),
+            url: address(entry.code),
         }
     }
 
