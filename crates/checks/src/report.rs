@@ -175,10 +175,12 @@ impl Finding {
         self
     }
 
-    /// Says what the cloud answers because of it.
+    /// Says what the cloud answers because of it, its lines as one.
     #[must_use]
     pub fn answered(mut self, text: impl Into<String>) -> Self {
-        self.provider_error = Some(text.into());
+        let text = text.into();
+        let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+        self.provider_error = Some(lines.collect::<Vec<_>>().join(" "));
         self
     }
 

@@ -315,8 +315,11 @@ impl<'a> Ruling<'a> {
         let mut finding = Finding::new(code, message)
             .of(Provider::Aws)
             .at(self.at_policy(clause));
-        if let Some(comparison) = &clause.comparison {
-            // The document is what is looked at here, and the token what it should fit.
+        // The document is what is looked at here, and the token what it should fit. Of what is in neither there is nothing to
+        // show.
+        if let Some(comparison) = &clause.comparison
+            && comparison.found != "(absent)"
+        {
             finding = finding.compared(&comparison.expected, &comparison.found);
         }
         finding = self.claims(finding);

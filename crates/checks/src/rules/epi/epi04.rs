@@ -131,7 +131,9 @@ fn check(case: &Case<'_>) -> Result<Outcome, Gap> {
                     association.cluster_name, association.namespace, association.service_account
                 ))
                 .answered(answer(&denial.error));
-            if let Some(comparison) = &clause.comparison {
+            if let Some(comparison) = &clause.comparison
+                && comparison.found != "(absent)"
+            {
                 finding = finding.compared(&comparison.expected, &comparison.found);
             }
             let summary = "let the role trust `pods.eks.amazonaws.com` for `sts:AssumeRole` and `sts:TagSession`";
