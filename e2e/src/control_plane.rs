@@ -169,8 +169,7 @@ impl ControlPlane {
         let network = has_network.then(|| Network::new(&dir)).transpose()?;
         let mut processes = vec![start_etcd(binaries, &dir, &etcd_url, peer_port)?];
         let issuer = clouds.issuer();
-        let mut server =
-            api_server(binaries, &dir, &authority, &etcd_url, port, &issuer)?;
+        let mut server = api_server(binaries, &dir, &authority, &etcd_url, port, &issuer)?;
         if let Some(network) = &network {
             server
                 .arg("--egress-selector-config-file")

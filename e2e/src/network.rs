@@ -179,10 +179,7 @@ impl Routes {
                     .iter()
                     .flat_map(|service| self.routes_of(service, &slices))
                     .collect();
-                *self
-                    .services
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner) = routes;
+                *self.services.lock().unwrap_or_else(PoisonError::into_inner) = routes;
             }
             tokio::time::sleep(LEARNS_EVERY).await;
         }
@@ -237,10 +234,7 @@ impl Routes {
 
     /// The socket to connect to for an address: a Service's, one endpoint after the other, or a pod's.
     fn to(&self, address: &str) -> Option<PathBuf> {
-        let services = self
-            .services
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let services = self.services.lock().unwrap_or_else(PoisonError::into_inner);
         match services.get(address) {
             Some(endpoints) if endpoints.is_empty() => None,
             Some(endpoints) => {

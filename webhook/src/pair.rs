@@ -138,11 +138,14 @@ impl Pair {
                 .iter()
                 .any(|own| normal(own).eq_ignore_ascii_case(&normal(name)))
         });
+        // One that was made elsewhere may not even last that long.
+        let begins = validity.not_before.timestamp();
         let backdated = i64::try_from(BACKDATED.as_secs()).unwrap_or_default();
+        let issued = Some(begins + backdated).filter(|issued| *issued < expires);
         Ok(Judged {
             certificate: Certificate {
                 authority,
-                issued: validity.not_before.timestamp() + backdated,
+                issued: issued.unwrap_or(begins),
                 expires,
                 covers,
             },

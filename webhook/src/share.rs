@@ -19,7 +19,7 @@ use bytes::Bytes;
 use http::StatusCode;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, de::DeserializeOwned};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value, json, value::RawValue};
 use tokio::time::{Instant, sleep};
 use tracing::{error, info, warn};
 
@@ -48,8 +48,8 @@ pub async fn keep(
         tls,
         metrics,
         serving: None,
-        seen: BTreeMap::new(),
-        agreed: None,
+        agreed: false,
+        told: String::new(),
         problem: None,
     };
     keeper.metrics.set_rotation(Phase::Waiting);
@@ -72,10 +72,10 @@ struct Keeper {
     metrics: Arc<Metrics>,
     /// What new connections are served with.
     serving: Option<Judged>,
-    /// Authorities that every webhook of the configuration trusts, and since when this replica has seen that.
-    seen: BTreeMap<Vec<u8>, Instant>,
-    /// The bundle that was last seen in its place.
-    agreed: Option<Vec<Authority>>,
+    /// Whether the bundle was ever seen to trust what is served: who finds it otherwise then finds a change.
+    agreed: bool,
+    /// The version of the configuration whose change by somebody else was told.
+    told: String,
     /// What went wrong the last time, so that it is told once.
     problem: Option<(&'static str, Option<StatusCode>)>,
 }
@@ -124,10 +124,18 @@ impl Keeper {
             self.serve(&look, &bundles);
             let step = rotation::next(self.view(&look, &bundles));
             if step == Step::Rest {
+                self.agreed |= !bundles.is_empty();
                 return match bundles.is_empty() {
                     true => Err(Problem::NoConfiguration),
                     false => Ok(()),
                 };
+            }
+            self.tell_overwritten(&look.configuration);
+            // These take the bundle for a record of what was, which it is only if it has not changed meanwhile.
+            if let Step::Fill(_) | Step::Restore(_) | Step::Keep(_) = step
+                && self.read_configuration().await?.version != look.configuration.version
+            {
+                continue;
             }
             match self.take(&step, &look).await {
                 Ok(()) => self.tell(&step, &look),
@@ -141,15 +149,7 @@ impl Keeper {
     }
 
     async fn read(&self) -> Result<Look, Problem> {
-        let configuration = self
-            .cluster
-            .get(&self.configuration_path(), Instant::now() + DEADLINE)
-            .await
-            .and_then(|found| match found {
-                Some((body, _)) => Configuration::parse(&body),
-                None => Ok(Configuration::default()),
-            })
-            .map_err(Problem::Configuration)?;
+        let configuration = self.read_configuration().await?;
         let (body, now) = self
             .cluster
             .get(&self.secret_path(), Instant::now() + DEADLINE)
@@ -164,10 +164,22 @@ impl Keeper {
         })
     }
 
+    async fn read_configuration(&self) -> Result<Configuration, Problem> {
+        self.cluster
+            .get(&self.configuration_path(), Instant::now() + DEADLINE)
+            .await
+            .and_then(|found| match found {
+                Some((body, _)) => Configuration::parse(&body),
+                None => Ok(Configuration::default()),
+            })
+            .map_err(Problem::Configuration)
+    }
+
     fn view<'a>(&'a self, look: &'a Look, bundles: &'a [Vec<Authority>]) -> View<'a> {
         View {
             shared: &look.secret.shared,
             bundles,
+            written: look.configuration.written(),
             serving: self.serving.as_ref().map(|judged| &judged.certificate),
             now: look.now,
             overlap: i64::try_from(self.options.overlap.as_secs()).unwrap_or(i64::MAX),
@@ -176,20 +188,8 @@ impl Keeper {
 
     /// Serves what is to be served, and notes what was seen.
     fn serve(&mut self, look: &Look, bundles: &[Vec<Authority>]) {
-        self.seen
-            .retain(|der, _| bundles.iter().all(|b| b.iter().any(|a| a.der == *der)));
-        for authority in bundles.iter().flatten() {
-            if rotation::trusted(bundles, authority) {
-                self.seen
-                    .entry(authority.der.clone())
-                    .or_insert_with(Instant::now);
-            }
-        }
         let current = look.secret.current.as_ref();
-        let seen = current
-            .and_then(|current| self.seen.get(&current.certificate.authority.der))
-            .map(|since| i64::try_from(since.elapsed().as_secs()).unwrap_or(i64::MAX));
-        let switches = rotation::switches(self.view(look, bundles), seen);
+        let switches = rotation::switches(self.view(look, bundles));
         let pair = match current.filter(|_| switches) {
             Some(current) => Some(current),
             // It was loaded already; the authorities of clients may be others by now.
@@ -205,7 +205,7 @@ impl Keeper {
         }
         let serving = self.serving.as_ref().map(|judged| &judged.certificate);
         let trusted = serving.is_some_and(|s| rotation::trusted(bundles, &s.authority));
-        if trusted {
+        if rotation::is_ready(self.view(look, bundles)) {
             self.tls.set_trusted();
         }
         self.metrics.set_rotation(look.secret.shared.phase());
@@ -341,7 +341,7 @@ impl Keeper {
                 configuration,
                 still_trusted = others.len(),
                 overlap_s,
-                "the caBundle does not trust the Secret's certificate; what it trusts instead stays trusted for an overlap"
+                "the caBundle trusts what the Secret does not account for; that stays for an overlap"
             ),
             Step::Stage(reason) => {
                 self.metrics.count_certificate_made();
@@ -355,27 +355,13 @@ impl Keeper {
                 secret,
                 "the Secret's next certificate cannot be served and was removed"
             ),
-            Step::Publish(bundle) => {
-                let somebody_else = self.agreed.as_ref() == Some(bundle);
-                if somebody_else {
-                    self.metrics.count_bundle_repair();
-                    warn!(
-                        configuration,
-                        by = printable(&look.configuration.last_writer()),
-                        "somebody else had changed the caBundle; it was put back"
-                    );
-                } else {
-                    info!(
-                        configuration,
-                        authorities = bundle.len(),
-                        "the caBundle was written"
-                    );
-                }
-                self.agreed = Some(bundle.clone());
-            }
+            Step::Publish(bundle) => info!(
+                configuration,
+                authorities = bundle.len(),
+                "the caBundle was written"
+            ),
             Step::Unmark => warn!(
                 configuration,
-                by = printable(&look.configuration.last_writer()),
                 "the caBundle lost the next certificate's authority; the overlap begins again"
             ),
             Step::Mark => info!(
@@ -390,6 +376,19 @@ impl Keeper {
                 secret,
                 "the previous certificate's authority is trusted no more"
             ),
+        }
+    }
+
+    /// Tells when somebody else has changed the bundle, once for each change.
+    fn tell_overwritten(&mut self, configuration: &Configuration) {
+        if self.agreed && configuration.written().is_none() && self.told != configuration.version {
+            self.told.clone_from(&configuration.version);
+            self.metrics.count_bundle_overwritten();
+            warn!(
+                configuration = self.options.configuration,
+                by = printable(configuration.last_writer()),
+                "somebody else has changed the caBundle; it is put back"
+            );
         }
     }
 
@@ -563,12 +562,22 @@ struct Metadata {
     managers: Vec<Manager>,
 }
 
+/// Who owns which fields: <https://kubernetes.io/docs/reference/using-api/server-side-apply/#field-management>.
 #[derive(Deserialize)]
 struct Manager {
     #[serde(default)]
     manager: String,
     #[serde(default)]
     time: String,
+    #[serde(rename = "fieldsV1")]
+    fields: Option<Box<RawValue>>,
+}
+
+impl Manager {
+    fn owns_bundle(&self) -> bool {
+        let fields = self.fields.as_ref();
+        fields.is_some_and(|fields| fields.get().contains("\"f:caBundle\""))
+    }
 }
 
 impl Configuration {
@@ -598,13 +607,21 @@ impl Configuration {
             .collect()
     }
 
-    /// Who wrote last, of all others.
-    fn last_writer(&self) -> String {
+    /// When a replica last wrote the bundle; none where somebody else did since, who then took it over.
+    fn written(&self) -> Option<Seconds> {
+        let mut managers = self.managers.iter();
+        let ours = managers.find(|m| m.manager == FIELD_MANAGER && m.owns_bundle())?;
+        let at: jiff::Timestamp = ours.time.parse().ok()?;
+        Some(at.as_second())
+    }
+
+    /// Who has the bundle, or, where nobody has one, who of all others wrote last.
+    fn last_writer(&self) -> &str {
         let others = self.managers.iter().filter(|m| m.manager != FIELD_MANAGER);
         // RFC 3339 in UTC: order of letters is order in time.
         others
-            .max_by(|a, b| a.time.cmp(&b.time))
-            .map_or_else(|| "unknown".to_owned(), |m| m.manager.clone())
+            .max_by_key(|m| (m.owns_bundle(), &m.time))
+            .map_or("unknown", |m| &m.manager)
     }
 }
 

@@ -407,7 +407,9 @@ impl BoundPod {
     async fn execute(&self, container: &Value) -> Result<Ran> {
         let name = text(container, "/name");
         let program = program(text(container, "/image"))?.with_context(|| {
-            format!("only images of this project are at hand, and each has one program: {container}")
+            format!(
+                "only images of this project are at hand, and each has one program: {container}"
+            )
         })?;
         let (order, message_file) = self.order(container, &program)?;
         let exit = self.in_sandbox(move |s| s.run_to_end(order)).await?;
