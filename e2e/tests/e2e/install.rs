@@ -217,15 +217,15 @@ async fn rendered_manifests_that_are_applied_again_and_again_leave_certificate_a
 }
 
 /// An installation that nobody else looks at meanwhile.
-struct Stage {
+pub(crate) struct Stage {
     plane: &'static ControlPlane,
-    api: Api,
-    node: Node,
+    pub(crate) api: Api,
+    pub(crate) node: Node,
     _alone: MutexGuard<'static, ()>,
 }
 
 impl Stage {
-    async fn set() -> Option<Self> {
+    pub(crate) async fn set() -> Option<Self> {
         // The configuration is for the whole cluster, and its name is the documented one: one installation at a time.
         static ALONE: Mutex<()> = Mutex::const_new(());
         let plane = control_plane_to_install_on().await?;
@@ -250,12 +250,12 @@ impl Stage {
     }
 
     /// `helm install cwii`, as the documentation has it, with more arguments.
-    async fn install(&self, arguments: &[&str]) -> String {
+    pub(crate) async fn install(&self, arguments: &[&str]) -> String {
         let install = ["install", "cwii", CHART, "--create-namespace", "--wait"];
         self.helm(&[&install, arguments].concat()).await
     }
 
-    async fn helm(&self, arguments: &[&str]) -> String {
+    pub(crate) async fn helm(&self, arguments: &[&str]) -> String {
         let output = self.try_helm(arguments).await;
         let said = said(&output);
         assert!(
@@ -267,7 +267,7 @@ impl Stage {
         said
     }
 
-    async fn try_helm(&self, arguments: &[&str]) -> Output {
+    pub(crate) async fn try_helm(&self, arguments: &[&str]) -> Output {
         let mut helm = self.plane.helm().unwrap();
         helm.args(["--namespace", SYSTEM])
             .args(arguments)
@@ -279,7 +279,7 @@ impl Stage {
 
     /// Waits until a pod that asks for injection gets it. Under failurePolicy Ignore one that comes before the API server
     /// has heard that the webhook is there is admitted as it is.
-    async fn is_asked(&self) {
+    pub(crate) async fn is_asked(&self) {
         let probe = annotated(pod(SHOP, "probe"), for_role("probe"));
         until("the API server asks the webhook", || async {
             let pod = self.api.create_with(&probe, "dryRun=All").await.ok()?;
@@ -507,7 +507,7 @@ impl Stage {
         }
     }
 
-    async fn namespace_is_gone(&self, name: &str) {
+    pub(crate) async fn namespace_is_gone(&self, name: &str) {
         let namespace = Object::new("v1", "Namespace", "", name);
         self.api.delete(&namespace).await.unwrap();
         until(&format!("namespace {name} is gone"), || async {
@@ -561,7 +561,7 @@ impl Stage {
 
     /// Every object of every type that can be listed, as `kubectl api-resources --verbs=list` names them; but for what
     /// the cluster writes down of its own accord and throws away after a while.
-    async fn everything(&self) -> BTreeSet<String> {
+    pub(crate) async fn everything(&self) -> BTreeSet<String> {
         let read = async |path: &str| -> Value {
             serde_json::from_str(&self.api.text(path).await.unwrap()).unwrap()
         };
