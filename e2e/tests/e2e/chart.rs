@@ -95,7 +95,7 @@ async fn helm_test_has_the_doctor_judge_the_installation_and_leaves_nothing_behi
 /// What the doctor finds when Helm runs it; what it may not read would be among it.
 async fn helm_test(stage: &Stage) -> Vec<String> {
     let so_far = stage.node.ended().len();
-    let output = stage.try_helm(&["test", "cwii"]).await;
+    let output = stage.try_helm(&["test", "cwii", "--logs"]).await;
     let ended = stage.node.ended().split_off(so_far);
     let doctor = ended.iter().find(|one| one.container == "doctor");
     let doctor = doctor.unwrap_or_else(|| panic!("{}", said(&output)));
