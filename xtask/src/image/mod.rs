@@ -199,6 +199,22 @@ impl Ours {
                 &epoch.to_string(),
                 &entry.modified.to_string(),
             );
+            let elf = elf::read(&entry.content);
+            expect(
+                "a binary for",
+                &image.platform.architecture,
+                elf.map_or("none", |elf| elf.architecture),
+            );
+            expect(
+                "a static binary",
+                "true",
+                &elf.is_some_and(|elf| elf.is_static).to_string(),
+            );
+            expect(
+                "no folder of this machine",
+                "",
+                &folders_in(&entry.content).join(" "),
+            );
             expect(
                 "the binary",
                 &layout::digest(binary),
@@ -518,6 +534,16 @@ mod tests {
             }),
             ("the binary", |image| {
                 image.layers[0].entries[0].content.push(0)
+            }),
+            ("a binary for", |image| {
+                image.platform.architecture = "arm64".into()
+            }),
+            ("a static binary", |image| {
+                image.layers[0].entries[0].content = elf::sample(62, &[1, 3]);
+            }),
+            ("no folder of this machine", |image| {
+                let root = root().unwrap().display().to_string();
+                image.layers[0].entries[0].content.extend(root.into_bytes());
             }),
         ];
         for (part, change) in cases {
