@@ -49,6 +49,7 @@ fn main() -> ExitCode {
 }
 
 fn run_verify(mode: Mode, arguments: &Verify, output: &mut Output) -> ExitCode {
+    promise::verifies(arguments.provider, &arguments.termination_log);
     mode.install_watchdog(arguments.timeout);
     #[cfg(debug_assertions)]
     if std::env::var_os("CWII_TEST_PANIC").is_some() {
@@ -105,16 +106,13 @@ fn run_verify(mode: Mode, arguments: &Verify, output: &mut Output) -> ExitCode {
                 arguments.provider.display_name()
             );
             output.error(&message);
-            let result = promise::bare_result(
+            promise::leave_result(
+                output,
+                &arguments.termination_log,
                 arguments.provider,
                 Outcome::Error,
-                Timestamp::now().to_string(),
+                &message,
             );
-            let message = format!(
-                "{message}\n\n{}\n",
-                result.to_line(names::TERMINATION_MESSAGE_MAX_BYTES / 2)
-            );
-            output.termination_message(&arguments.termination_log, &message);
             return ExitCode::from(mode.end(output, VerifyExit::Unreachable));
         }
     };
@@ -178,11 +176,13 @@ fn bad_arguments(mode: Mode, error: &clap::Error, output: &mut Output) -> ExitCo
     if let Some(provider) = provider {
         let path = std::env::var_os(env::CWII_TERMINATION_LOG)
             .map_or_else(|| PathBuf::from(names::TERMINATION_LOG), PathBuf::from);
-        let result = promise::bare_result(provider, Outcome::Invalid, Timestamp::now().to_string());
         let summary: String = text.chars().take(1024).collect();
-        output.termination_message(
+        promise::leave_result(
+            output,
             &path,
-            &format!("{}\n\n{}\n", summary.trim_end(), result.to_line(2048)),
+            provider,
+            Outcome::Invalid,
+            summary.trim_end(),
         );
     }
     ExitCode::from(mode.end(output, VerifyExit::Configuration))

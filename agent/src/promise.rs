@@ -4,15 +4,21 @@
 //! Whether the run enforces must be known before the arguments are parsed, since parsing itself may fail.
 
 use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use cwii_contract::{Outcome, VerifyExit, VerifyResult, env, names};
+use cwii_contract::{Outcome, Provider, VerifyExit, VerifyResult, env, names};
+use jiff::Timestamp;
 
 use crate::{cli, output::Output};
 
 /// Who ends the process: the check itself, or one of its last resorts, but only one of them.
 static ENDED: AtomicBool = AtomicBool::new(false);
+
+/// Of which cloud the process leaves a result, and where, once that is known.
+static RESULT: OnceLock<(Provider, PathBuf)> = OnceLock::new();
 
 /// What the raw arguments and variables ask for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -102,6 +108,13 @@ impl Mode {
         }
         let mut output = Output;
         output.error(message);
+        if let Some((provider, path)) = RESULT.get() {
+            let outcome = match exit {
+                VerifyExit::Unreachable => Outcome::Unreachable,
+                _ => Outcome::Error,
+            };
+            leave_result(&mut output, path, *provider, outcome, message);
+        }
         let code = self.end(&mut output, exit);
         std::process::exit(i32::from(code));
     }
@@ -151,22 +164,31 @@ pub fn claim_the_end() -> bool {
     !ENDED.swap(true, Ordering::SeqCst)
 }
 
-/// A result for ends that no verification reached: a bad flag, a signal.
-#[must_use]
-pub fn bare_result(
-    provider: cwii_contract::Provider,
+/// From here on every end of the process leaves a result for this cloud in this file.
+pub fn verifies(provider: Provider, termination_log: &Path) {
+    // A process verifies once.
+    let _ = RESULT.set((provider, termination_log.to_owned()));
+}
+
+/// Writes the termination message of an end that no verification reached: a bad flag, a signal, a last resort.
+pub fn leave_result(
+    output: &mut Output,
+    termination_log: &Path,
+    provider: Provider,
     outcome: Outcome,
-    at: String,
-) -> VerifyResult {
-    VerifyResult {
+    message: &str,
+) {
+    let result = VerifyResult {
         cwii: VerifyResult::VERSION,
         provider,
         outcome,
         code: None,
         provider_error: None,
         identity: std::collections::BTreeMap::new(),
-        at,
-    }
+        at: Timestamp::now().to_string(),
+    };
+    let line = result.to_line(names::TERMINATION_MESSAGE_MAX_BYTES / 2);
+    output.termination_message(termination_log, &format!("{message}\n\n{line}\n"));
 }
 
 #[cfg(test)]

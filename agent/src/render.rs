@@ -198,10 +198,15 @@ fn finding_json(finding: &Finding) -> Value {
     json!({
         "code": finding.code(),
         "name": finding.entry.map(|e| e.name),
-        "severity": match finding.severity() { Severity::Error => "error", Severity::Warning => "warning" },
+        "severity": match (finding.entry, finding.severity()) {
+            (None, _) => "note",
+            (Some(_), Severity::Error) => "error",
+            (Some(_), Severity::Warning) => "warning",
+        },
         "message": finding.message,
         "evidence": evidence_json(&finding.evidence),
-        "fix": {"summary": finding.fix.summary, "commands": finding.fix.commands},
+        "fix": (!finding.fix.summary.is_empty() || !finding.fix.commands.is_empty())
+            .then(|| json!({"summary": finding.fix.summary, "commands": finding.fix.commands})),
     })
 }
 

@@ -22,7 +22,7 @@ use tokio::sync::OnceCell;
 use crate::{
     api::{Api, Object, until},
     clouds::Clouds,
-    network::{API_SERVER, Network},
+    network::{API_SERVER, KUBELET_PORT, NODE_ADDRESS, Network},
     pki::{self, Authority, Identity},
     process::{self, Process, lasting},
 };
@@ -169,8 +169,7 @@ impl ControlPlane {
         let network = has_network.then(|| Network::new(&dir)).transpose()?;
         let mut processes = vec![start_etcd(binaries, &dir, &etcd_url, peer_port)?];
         let issuer = clouds.issuer();
-        let mut server =
-            api_server(binaries, &dir, &authority, &etcd_url, port, &issuer)?;
+        let mut server = api_server(binaries, &dir, &authority, &etcd_url, port, &issuer)?;
         if let Some(network) = &network {
             server
                 .arg("--egress-selector-config-file")
@@ -508,6 +507,8 @@ async fn register_node(api: &Api) -> Result<()> {
         &node,
         "status",
         &json!({ "status": {
+            "addresses": [{ "type": "InternalIP", "address": NODE_ADDRESS }],
+            "daemonEndpoints": { "kubeletEndpoint": { "Port": KUBELET_PORT } },
             "capacity": room,
             "allocatable": room,
             "conditions": [{ "type": "Ready", "status": "True", "reason": "KubeletReady" }],

@@ -145,6 +145,11 @@ impl Network {
         pod_socket(&self.folder, address, port)
     }
 
+    /// Where the API server asks the node for logs.
+    pub(crate) fn kubelet(&self) -> PathBuf {
+        self.pod(NODE_ADDRESS, KUBELET_PORT)
+    }
+
     fn proxy(&self) -> PathBuf {
         self.folder.join("proxy.sock")
     }
@@ -179,10 +184,7 @@ impl Routes {
                     .iter()
                     .flat_map(|service| self.routes_of(service, &slices))
                     .collect();
-                *self
-                    .services
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner) = routes;
+                *self.services.lock().unwrap_or_else(PoisonError::into_inner) = routes;
             }
             tokio::time::sleep(LEARNS_EVERY).await;
         }
@@ -237,10 +239,7 @@ impl Routes {
 
     /// The socket to connect to for an address: a Service's, one endpoint after the other, or a pod's.
     fn to(&self, address: &str) -> Option<PathBuf> {
-        let services = self
-            .services
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let services = self.services.lock().unwrap_or_else(PoisonError::into_inner);
         match services.get(address) {
             Some(endpoints) if endpoints.is_empty() => None,
             Some(endpoints) => {
@@ -309,4 +308,8 @@ async fn to_the_api_server(listener: UnixListener, address: &str) {
 
 /// Where pods find the API server: the first address of the range of Services.
 pub(crate) const API_SERVER: &str = "10.0.0.1";
+/// The node's address.
+pub(crate) const NODE_ADDRESS: &str = "10.250.0.1";
+/// Its kubelet's port.
+pub(crate) const KUBELET_PORT: u16 = 10250;
 const LEARNS_EVERY: Duration = Duration::from_millis(500);

@@ -1,27 +1,42 @@
 //! A node that runs whatever pods appear in some namespaces, for tests that install something and watch it work.
 //!
 //! Scheduler and kubelet in one: each pod that nobody has taken is bound, run ([`Kubelet`]), looked after, and ended when
-//! it is deleted. A container that ends by itself, or that has to be killed, is no secret: the test asks for it.
+//! it is deleted. A container that ends by itself, or that has to be killed, is no secret: the test asks for it. What
+//! containers print is there for `kubectl logs`, for which the API server asks the node.
 
 use std::{
-    collections::HashSet,
+    collections::{HashMap, HashSet},
+    convert::Infallible,
+    fs,
+    path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
-use anyhow::Result;
+use anyhow::{Context, Result};
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::{
+    Request, Response, StatusCode, body::Incoming, server::conn::http1, service::service_fn,
+};
+use hyper_util::rt::TokioIo;
 use serde_json::Value;
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::{
+    net::UnixListener,
+    task::{JoinHandle, JoinSet},
+};
+use tokio_rustls::TlsAcceptor;
 
 use crate::{
     api::{Api, Object},
     control_plane::ControlPlane,
     kubelet::{BoundPod, Ended, Kubelet, Progress},
+    proxy::acceptor,
 };
 
 /// A node. What it runs ends when it is dropped.
 pub struct Node {
-    task: JoinHandle<()>,
+    tasks: [JoinHandle<()>; 2],
     record: Arc<Record>,
 }
 
@@ -29,6 +44,8 @@ pub struct Node {
 struct Record {
     ended: Mutex<Vec<Ended>>,
     problems: Mutex<Vec<String>>,
+    /// Where the logs of a pod are, `NAMESPACE/NAME`.
+    logs: Mutex<HashMap<String, PathBuf>>,
 }
 
 impl Node {
@@ -36,13 +53,21 @@ impl Node {
     ///
     /// # Errors
     ///
-    /// TLS cannot be set up.
+    /// The control plane has no network, or TLS cannot be set up.
     pub fn start(plane: &ControlPlane, kubelet: &Kubelet, namespaces: &[&str]) -> Result<Self> {
         let record = Arc::new(Record::default());
         let namespaces = namespaces.iter().map(|n| (*n).to_owned()).collect();
         let api = plane.api()?;
-        let task = tokio::spawn(work(api, kubelet.clone(), namespaces, Arc::clone(&record)));
-        Ok(Self { task, record })
+        let network = plane.network().context("no network to be reached in")?;
+        // Of a node before.
+        let _ = fs::remove_file(network.kubelet());
+        let listener = UnixListener::bind(network.kubelet())?;
+        let logs = serve_logs(listener, acceptor(plane)?, Arc::clone(&record));
+        let work = work(api, kubelet.clone(), namespaces, Arc::clone(&record));
+        Ok(Self {
+            tasks: [tokio::spawn(work), tokio::spawn(logs)],
+            record,
+        })
     }
 
     /// How the containers ended that went on, in order.
@@ -60,7 +85,9 @@ impl Node {
 
 impl Drop for Node {
     fn drop(&mut self) {
-        self.task.abort();
+        for task in &self.tasks {
+            task.abort();
+        }
     }
 }
 
@@ -103,6 +130,8 @@ async fn take(api: &Api, kubelet: &Kubelet, pod: &Value, record: &Record) {
 async fn look_after(api: &Api, kubelet: &Kubelet, object: &Object, record: &Record) -> Result<()> {
     let namespace = object.namespace.as_deref().unwrap_or_default();
     let mut pod = kubelet.take(namespace, &object.name).await?;
+    let name = format!("{namespace}/{}", object.name);
+    lock(&record.logs).insert(name, pod.logs());
     start(api, object, &mut pod).await?;
     let mut refreshed = Instant::now();
     while !is_deleted(&api.get(object).await?) {
@@ -131,6 +160,42 @@ async fn start(api: &Api, object: &Object, pod: &mut BoundPod) -> Result<()> {
             return Ok(());
         }
     }
+}
+
+/// What a kubelet answers to the API server behind `kubectl logs`. Whom it serves nobody checks here.
+async fn serve_logs(listener: UnixListener, acceptor: TlsAcceptor, record: Arc<Record>) {
+    while let Ok((stream, _)) = listener.accept().await {
+        let (acceptor, record) = (acceptor.clone(), Arc::clone(&record));
+        tokio::spawn(async move {
+            let Ok(stream) = acceptor.accept(stream).await else {
+                return;
+            };
+            let answer = |request: Request<Incoming>| {
+                let log = log_of(&record, request.uri().path());
+                let status = match log {
+                    Some(_) => StatusCode::OK,
+                    None => StatusCode::NOT_FOUND,
+                };
+                let mut response = Response::new(Full::new(Bytes::from(log.unwrap_or_default())));
+                *response.status_mut() = status;
+                async { Ok::<_, Infallible>(response) }
+            };
+            let _ = http1::Builder::new()
+                .serve_connection(TokioIo::new(stream), service_fn(answer))
+                .await;
+        });
+    }
+}
+
+/// `/containerLogs/NAMESPACE/POD/CONTAINER`: what its last run printed.
+fn log_of(record: &Record, path: &str) -> Option<Vec<u8>> {
+    let mut parts = path.strip_prefix("/containerLogs/")?.split('/');
+    let (namespace, pod, container) = (parts.next()?, parts.next()?, parts.next()?);
+    let folder = lock(&record.logs)
+        .get(&format!("{namespace}/{pod}"))?
+        .join(container);
+    let runs = (0_u32..).map(|n| folder.join(format!("{n}.log")));
+    fs::read(runs.take_while(|log| log.is_file()).last()?).ok()
 }
 
 fn is_deleted(pod: &Value) -> bool {

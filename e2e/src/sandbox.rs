@@ -281,8 +281,8 @@ fn wire(wiring: &str) -> Result<()> {
         });
     }
     for Forward { port, socket } in wiring.inward {
-        let listener = UnixListener::bind(&socket)
-            .with_context(|| format!("socket {}", socket.display()))?;
+        let listener =
+            UnixListener::bind(&socket).with_context(|| format!("socket {}", socket.display()))?;
         thread::spawn(move || {
             for unix in listener.incoming().flatten() {
                 // So does a port where nobody listens.

@@ -29,6 +29,7 @@ pub struct Webhook {
     folder: PathBuf,
     kubeconfig: PathBuf,
     arguments: Vec<String>,
+    shares_certificate: bool,
     side_effects: &'static str,
     started: AtomicUsize,
 }
@@ -70,6 +71,7 @@ impl Webhook {
                 &json!({ "token": token }),
             )?,
             arguments: Vec::new(),
+            shares_certificate: false,
             side_effects: "None",
             started: AtomicUsize::new(0),
             api,
@@ -99,6 +101,69 @@ impl Webhook {
         allow(&self.api, name, &rules, &self.name).await?;
         self.side_effects = "NoneOnDryRun";
         Ok(self.with(["--config-map-delivery"]))
+    }
+
+    /// Its processes make their certificate themselves and share it through a Secret, which is made here, empty, with
+    /// the rights for that and no more. They trust nobody to write `caBundle`.
+    ///
+    /// # Errors
+    ///
+    /// The API server's.
+    pub async fn with_shared_certificate(
+        mut self,
+        lifetime: Duration,
+        overlap: Duration,
+    ) -> Result<Self> {
+        let Object { name, .. } = self.secret();
+        self.api
+            .create(&json!({
+                "apiVersion": "v1", "kind": "Secret", "type": "Opaque",
+                "metadata": { "name": name, "namespace": SYSTEM },
+            }))
+            .await?;
+        let in_namespace = json!([{
+            "apiGroups": [""], "resources": ["secrets"], "resourceNames": [name],
+            "verbs": ["get", "update", "patch"],
+        }]);
+        let in_cluster = json!([{
+            "apiGroups": ["admissionregistration.k8s.io"],
+            "resources": ["mutatingwebhookconfigurations"], "resourceNames": [self.name],
+            "verbs": ["get", "patch"],
+        }]);
+        let role = format!("{name}-certificate");
+        self.api
+            .create(&json!({
+                "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role",
+                "metadata": { "name": role, "namespace": SYSTEM },
+                "rules": in_namespace,
+            }))
+            .await?;
+        self.api
+            .create(&json!({
+                "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding",
+                "metadata": { "name": role, "namespace": SYSTEM },
+                "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": role },
+                "subjects": [
+                    { "kind": "ServiceAccount", "name": self.name, "namespace": SYSTEM },
+                ],
+            }))
+            .await?;
+        allow(&self.api, &role, &in_cluster, &self.name).await?;
+        let arguments = [
+            "--tls-self-signed=127.0.0.1,localhost".to_owned(),
+            format!("--tls-secret={SYSTEM}/{name}"),
+            format!("--tls-webhook-configuration={}", self.name),
+            format!("--tls-lifetime={}s", lifetime.as_secs()),
+            format!("--tls-overlap={}s", overlap.as_secs()),
+        ];
+        self.shares_certificate = true;
+        Ok(self.with(arguments))
+    }
+
+    /// The Secret through which its processes share a certificate.
+    #[must_use]
+    pub fn secret(&self) -> Object {
+        Object::new("v1", "Secret", SYSTEM, &format!("{}-tls", self.name))
     }
 
     /// The label that puts a namespace under it, `{"cwii-e2e": NAME}`, with more where a test needs more.
@@ -147,13 +212,16 @@ impl Webhook {
         command
             .arg(format!("--listen={address}"))
             .arg(format!("--metrics-listen={metrics}"))
-            .arg("--tls-cert-file")
-            .arg(self.folder.join("tls.crt"))
-            .arg("--tls-key-file")
-            .arg(self.folder.join("tls.key"))
             .arg("--kubeconfig")
             .arg(&self.kubeconfig)
             .args(&self.arguments);
+        if !self.shares_certificate {
+            command
+                .arg("--tls-cert-file")
+                .arg(self.folder.join("tls.crt"))
+                .arg("--tls-key-file")
+                .arg(self.folder.join("tls.key"));
+        }
         let log = self.folder.join(format!("{number}.log"));
         Ok(Replica {
             process: Process::start("cwii-webhook", command, &log)?,
@@ -181,7 +249,7 @@ impl Webhook {
     ///
     /// The API server's.
     pub async fn register(&self, address: SocketAddr, policy: FailurePolicy) -> Result<()> {
-        let configuration = configuration(
+        let mut configuration = configuration(
             &self.name,
             "mutate.cwii.dev",
             address,
@@ -190,6 +258,9 @@ impl Webhook {
             policy,
             self.side_effects,
         );
+        if self.shares_certificate {
+            configuration["webhooks"][0]["clientConfig"]["caBundle"] = Value::Null;
+        }
         self.api.create(&configuration).await?;
         Ok(())
     }
@@ -242,21 +313,23 @@ impl Webhook {
         .await
     }
 
-    async fn probe_namespace(&self) -> Result<String> {
-        let namespace = format!("probe-{}", self.name);
-        self.plane
-            .namespace(&self.api, &namespace, self.label(), json!({}))
-            .await?;
-        Ok(namespace)
-    }
-
-    fn object(&self) -> Object {
+    /// Its MutatingWebhookConfiguration.
+    #[must_use]
+    pub fn object(&self) -> Object {
         Object::new(
             "admissionregistration.k8s.io/v1",
             "MutatingWebhookConfiguration",
             "",
             &self.name,
         )
+    }
+
+    async fn probe_namespace(&self) -> Result<String> {
+        let namespace = format!("probe-{}", self.name);
+        self.plane
+            .namespace(&self.api, &namespace, self.label(), json!({}))
+            .await?;
+        Ok(namespace)
     }
 }
 

@@ -181,11 +181,15 @@ pub(crate) async fn mint(
         })
         .await
         .map_err(|failure| {
-            failure.into_problem(&format!(
-                "a token of service account `{}/{}`",
+            let account = format!(
+                "service account `{}/{}`",
                 subject.namespace(),
                 subject.service_account()
-            ))
+            );
+            match failure {
+                Failure::Absent => failure.into_problem(&account),
+                _ => failure.into_problem(&format!("a token of {account}")),
+            }
         })?;
     if minted.token.expose_secret().is_empty() {
         return Err(Problem::new("the API server minted an empty token"));

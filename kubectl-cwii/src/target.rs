@@ -12,7 +12,7 @@ use crate::{
 /// What to look at, as the arguments name it.
 #[derive(Args, Clone, Debug, Default)]
 pub(crate) struct TargetArgs {
-    /// POD, TYPE/NAME or TYPE NAME; types as kubectl spells them: po, deploy, sts, ds, job, cj, sa, ns …
+    /// POD, TYPE/NAME or TYPE NAME; types as kubectl spells them: po, deploy, sts, ds, rs, job, cj, sa
     #[arg(value_name = "TARGET", num_args = 0..)]
     pub(crate) target: Vec<String>,
 
@@ -182,6 +182,19 @@ pub(crate) const WORKLOADS: &[&Resource] = &[
     resource::REPLICATION_CONTROLLER,
     resource::JOB,
     resource::CRON_JOB,
+];
+
+/// Workloads, and the ServiceAccount of some.
+pub(crate) const DOCTORED: &[&Resource] = &[
+    resource::POD,
+    resource::DEPLOYMENT,
+    resource::STATEFUL_SET,
+    resource::DAEMON_SET,
+    resource::REPLICA_SET,
+    resource::REPLICATION_CONTROLLER,
+    resource::JOB,
+    resource::CRON_JOB,
+    resource::SERVICE_ACCOUNT,
 ];
 
 /// Workloads, and what pods take their identity from.

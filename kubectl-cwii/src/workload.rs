@@ -313,7 +313,8 @@ fn from_template(kind: &Resource, object: &Value, namespace: &str, name: &str) -
     }))
 }
 
-fn controller(object: &Value) -> Option<OwnerReference> {
+/// Who made it.
+pub(crate) fn controller(object: &Value) -> Option<OwnerReference> {
     object
         .pointer("/metadata/ownerReferences")?
         .as_array()?

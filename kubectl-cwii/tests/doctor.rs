@@ -547,3 +547,52 @@ fn one_container_can_be_looked_at_alone() {
     let (code, _, stderr) = corpus("healthy-eks-irsa", &["-c", "app"]);
     assert_eq!(code, Some(0), "{stderr}");
 }
+
+#[test]
+fn a_service_account_stands_for_its_workloads() {
+    let api = shop();
+    let (code, stdout, stderr) = run(&api, &["doctor", "sa/checkout", "-o", "json"]);
+    assert!(matches!(code, Some(0 | 1)), "{code:?} {stderr}\n{stdout}");
+    assert_eq!(report(&stdout)["target"]["name"], POD);
+    let (code, _, stderr) = run(&api, &["doctor", "sa", "chekout"]);
+    assert_eq!(code, Some(2), "{stderr}");
+    assert!(
+        stderr.contains("serviceaccount/chekout in namespace shop does not exist"),
+        "{stderr}"
+    );
+}
+
+#[test]
+fn a_misspelt_key_is_found_without_the_namespaces_manifest() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("checkout.yaml");
+    std::fs::write(
+        &file,
+        r#"
+apiVersion: v1
+kind: ServiceAccount
+metadata:
+  name: checkout
+  namespace: shop
+  annotations: { cwii.dev/aws-role-anr: "arn:aws:iam::111122223333:role/checkout", cwii.dev/aws-verify: "yes" }
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: { name: checkout, namespace: shop }
+spec:
+  selector: { matchLabels: { app: checkout } }
+  template:
+    metadata: { labels: { app: checkout } }
+    spec: { serviceAccountName: checkout, containers: [{ name: app, image: app }] }
+"#,
+    )
+    .unwrap();
+    let file = file.to_str().unwrap();
+    let (code, stdout, stderr) = finish(&mut kubectl_cwii(&[
+        "doctor", "--local", "-f", file, "-o", "json",
+    ]));
+    assert_eq!(code, Some(1), "{stderr}");
+    let failed = of_status(&report(&stdout), "fail");
+    let codes: Vec<_> = failed.iter().map(|(code, _)| code.as_str()).collect();
+    assert_eq!(codes, ["POD05", "CWII06"], "{stdout}");
+}

@@ -33,7 +33,7 @@ pub struct Metrics {
     rotation: Family<RotationLabel, Gauge>,
     certificate_check: Gauge<i64, AtomicI64>,
     bundle_mismatch: Gauge,
-    bundle_repairs: Counter,
+    bundle_overwritten: Counter,
     certificates_made: Counter,
     handshakes: Family<Handshake, Counter>,
     dropped_lines: Counter,
@@ -191,7 +191,7 @@ impl Metrics {
             rotation: Family::default(),
             certificate_check: Gauge::default(),
             bundle_mismatch: Gauge::default(),
-            bundle_repairs: Counter::default(),
+            bundle_overwritten: Counter::default(),
             certificates_made: Counter::default(),
             handshakes: Family::default(),
             dropped_lines: Counter::default(),
@@ -296,10 +296,10 @@ impl Metrics {
             new.bundle_mismatch.clone(),
         );
         registry.register(
-            "certificate_bundle_repairs",
+            "certificate_bundle_overwritten",
             &[],
-            "How often this replica found that somebody else had changed the caBundle, and put it back",
-            new.bundle_repairs.clone(),
+            "How often this replica found that somebody else had changed the caBundle",
+            new.bundle_overwritten.clone(),
         );
         registry.register(
             "certificates_made",
@@ -389,9 +389,9 @@ impl Metrics {
         self.bundle_mismatch.set(i64::from(!trusted));
     }
 
-    /// Counts a bundle that somebody else had changed.
-    pub fn count_bundle_repair(&self) {
-        self.bundle_repairs.inc();
+    /// Counts a bundle that somebody else has changed.
+    pub fn count_bundle_overwritten(&self) {
+        self.bundle_overwritten.inc();
     }
 
     /// Counts a certificate that was made to be shared.

@@ -19,7 +19,7 @@ use bytes::Bytes;
 use http::StatusCode;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, de::DeserializeOwned};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value, json, value::RawValue};
 use tokio::time::{Instant, sleep};
 use tracing::{error, info, warn};
 
@@ -48,8 +48,8 @@ pub async fn keep(
         tls,
         metrics,
         serving: None,
-        seen: BTreeMap::new(),
-        agreed: None,
+        agreed: false,
+        told: String::new(),
         problem: None,
     };
     keeper.metrics.set_rotation(Phase::Waiting);
@@ -72,10 +72,10 @@ struct Keeper {
     metrics: Arc<Metrics>,
     /// What new connections are served with.
     serving: Option<Judged>,
-    /// Authorities that every webhook of the configuration trusts, and since when this replica has seen that.
-    seen: BTreeMap<Vec<u8>, Instant>,
-    /// The bundle that was last seen in its place.
-    agreed: Option<Vec<Authority>>,
+    /// Whether the bundle was ever seen to trust what is served: who finds it otherwise then finds a change.
+    agreed: bool,
+    /// The version of the configuration whose change by somebody else was told.
+    told: String,
     /// What went wrong the last time, so that it is told once.
     problem: Option<(&'static str, Option<StatusCode>)>,
 }
@@ -124,10 +124,18 @@ impl Keeper {
             self.serve(&look, &bundles);
             let step = rotation::next(self.view(&look, &bundles));
             if step == Step::Rest {
+                self.agreed |= !bundles.is_empty();
                 return match bundles.is_empty() {
                     true => Err(Problem::NoConfiguration),
                     false => Ok(()),
                 };
+            }
+            self.tell_overwritten(&look.configuration);
+            // These take the bundle for a record of what was, which it is only if it has not changed meanwhile.
+            if let Step::Fill(_) | Step::Restore(_) | Step::Keep(_) = step
+                && self.read_configuration().await?.version != look.configuration.version
+            {
+                continue;
             }
             match self.take(&step, &look).await {
                 Ok(()) => self.tell(&step, &look),
@@ -141,15 +149,7 @@ impl Keeper {
     }
 
     async fn read(&self) -> Result<Look, Problem> {
-        let configuration = self
-            .cluster
-            .get(&self.configuration_path(), Instant::now() + DEADLINE)
-            .await
-            .and_then(|found| match found {
-                Some((body, _)) => Configuration::parse(&body),
-                None => Ok(Configuration::default()),
-            })
-            .map_err(Problem::Configuration)?;
+        let configuration = self.read_configuration().await?;
         let (body, now) = self
             .cluster
             .get(&self.secret_path(), Instant::now() + DEADLINE)
@@ -164,10 +164,22 @@ impl Keeper {
         })
     }
 
+    async fn read_configuration(&self) -> Result<Configuration, Problem> {
+        self.cluster
+            .get(&self.configuration_path(), Instant::now() + DEADLINE)
+            .await
+            .and_then(|found| match found {
+                Some((body, _)) => Configuration::parse(&body),
+                None => Ok(Configuration::default()),
+            })
+            .map_err(Problem::Configuration)
+    }
+
     fn view<'a>(&'a self, look: &'a Look, bundles: &'a [Vec<Authority>]) -> View<'a> {
         View {
             shared: &look.secret.shared,
             bundles,
+            written: look.configuration.written(),
             serving: self.serving.as_ref().map(|judged| &judged.certificate),
             now: look.now,
             overlap: i64::try_from(self.options.overlap.as_secs()).unwrap_or(i64::MAX),
@@ -176,20 +188,8 @@ impl Keeper {
 
     /// Serves what is to be served, and notes what was seen.
     fn serve(&mut self, look: &Look, bundles: &[Vec<Authority>]) {
-        self.seen
-            .retain(|der, _| bundles.iter().all(|b| b.iter().any(|a| a.der == *der)));
-        for authority in bundles.iter().flatten() {
-            if rotation::trusted(bundles, authority) {
-                self.seen
-                    .entry(authority.der.clone())
-                    .or_insert_with(Instant::now);
-            }
-        }
         let current = look.secret.current.as_ref();
-        let seen = current
-            .and_then(|current| self.seen.get(&current.certificate.authority.der))
-            .map(|since| i64::try_from(since.elapsed().as_secs()).unwrap_or(i64::MAX));
-        let switches = rotation::switches(self.view(look, bundles), seen);
+        let switches = rotation::switches(self.view(look, bundles));
         let pair = match current.filter(|_| switches) {
             Some(current) => Some(current),
             // It was loaded already; the authorities of clients may be others by now.
@@ -205,7 +205,7 @@ impl Keeper {
         }
         let serving = self.serving.as_ref().map(|judged| &judged.certificate);
         let trusted = serving.is_some_and(|s| rotation::trusted(bundles, &s.authority));
-        if trusted {
+        if rotation::is_ready(self.view(look, bundles)) {
             self.tls.set_trusted();
         }
         self.metrics.set_rotation(look.secret.shared.phase());
@@ -341,7 +341,7 @@ impl Keeper {
                 configuration,
                 still_trusted = others.len(),
                 overlap_s,
-                "the caBundle does not trust the Secret's certificate; what it trusts instead stays trusted for an overlap"
+                "the caBundle trusts what the Secret does not account for; that stays for an overlap"
             ),
             Step::Stage(reason) => {
                 self.metrics.count_certificate_made();
@@ -355,27 +355,13 @@ impl Keeper {
                 secret,
                 "the Secret's next certificate cannot be served and was removed"
             ),
-            Step::Publish(bundle) => {
-                let somebody_else = self.agreed.as_ref() == Some(bundle);
-                if somebody_else {
-                    self.metrics.count_bundle_repair();
-                    warn!(
-                        configuration,
-                        by = printable(&look.configuration.last_writer()),
-                        "somebody else had changed the caBundle; it was put back"
-                    );
-                } else {
-                    info!(
-                        configuration,
-                        authorities = bundle.len(),
-                        "the caBundle was written"
-                    );
-                }
-                self.agreed = Some(bundle.clone());
-            }
+            Step::Publish(bundle) => info!(
+                configuration,
+                authorities = bundle.len(),
+                "the caBundle was written"
+            ),
             Step::Unmark => warn!(
                 configuration,
-                by = printable(&look.configuration.last_writer()),
                 "the caBundle lost the next certificate's authority; the overlap begins again"
             ),
             Step::Mark => info!(
@@ -390,6 +376,19 @@ impl Keeper {
                 secret,
                 "the previous certificate's authority is trusted no more"
             ),
+        }
+    }
+
+    /// Tells when somebody else has changed the bundle, once for each change.
+    fn tell_overwritten(&mut self, configuration: &Configuration) {
+        if self.agreed && configuration.written().is_none() && self.told != configuration.version {
+            self.told.clone_from(&configuration.version);
+            self.metrics.count_bundle_overwritten();
+            warn!(
+                configuration = self.options.configuration,
+                by = printable(configuration.last_writer()),
+                "somebody else has changed the caBundle; it is put back"
+            );
         }
     }
 
@@ -563,12 +562,22 @@ struct Metadata {
     managers: Vec<Manager>,
 }
 
+/// Who owns which fields: <https://kubernetes.io/docs/reference/using-api/server-side-apply/#field-management>.
 #[derive(Deserialize)]
 struct Manager {
     #[serde(default)]
     manager: String,
     #[serde(default)]
     time: String,
+    #[serde(rename = "fieldsV1")]
+    fields: Option<Box<RawValue>>,
+}
+
+impl Manager {
+    fn owns_bundle(&self) -> bool {
+        let fields = self.fields.as_ref();
+        fields.is_some_and(|fields| fields.get().contains("\"f:caBundle\""))
+    }
 }
 
 impl Configuration {
@@ -598,13 +607,21 @@ impl Configuration {
             .collect()
     }
 
-    /// Who wrote last, of all others.
-    fn last_writer(&self) -> String {
+    /// When a replica last wrote the bundle; none where somebody else did since, who then took it over.
+    fn written(&self) -> Option<Seconds> {
+        let mut managers = self.managers.iter();
+        let ours = managers.find(|m| m.manager == FIELD_MANAGER && m.owns_bundle())?;
+        let at: jiff::Timestamp = ours.time.parse().ok()?;
+        Some(at.as_second())
+    }
+
+    /// Who has the bundle, or, where nobody has one, who of all others wrote last.
+    fn last_writer(&self) -> &str {
         let others = self.managers.iter().filter(|m| m.manager != FIELD_MANAGER);
         // RFC 3339 in UTC: order of letters is order in time.
         others
-            .max_by(|a, b| a.time.cmp(&b.time))
-            .map_or_else(|| "unknown".to_owned(), |m| m.manager.clone())
+            .max_by_key(|m| (m.owns_bundle(), &m.time))
+            .map_or("unknown", |m| &m.manager)
     }
 }
 
@@ -742,3 +759,172 @@ const DEADLINE: Duration = Duration::from_secs(10);
 const LONGEST_PERIOD: Duration = Duration::from_secs(10);
 const SHORTEST_PERIOD: Duration = Duration::from_millis(200);
 const UNREADY_PERIOD: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Seconds = 1_800_000_000;
+
+    fn pair() -> Pair {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(NOW.unsigned_abs());
+        Pair::make(&names(), now, Duration::from_secs(3600)).unwrap()
+    }
+
+    fn names() -> Vec<String> {
+        vec!["webhook.ns.svc".into()]
+    }
+
+    /// What a merge patch makes of a Secret.
+    fn patched(mut secret: Value, change: Change) -> Value {
+        let patch: Value = serde_json::from_slice(&change.patch("7")).unwrap();
+        assert_eq!(patch["metadata"]["resourceVersion"], "7");
+        for (at, members) in [
+            ("/data", patch.get("data")),
+            (
+                "/metadata/annotations",
+                patch.pointer("/metadata/annotations"),
+            ),
+        ] {
+            let target = secret.pointer_mut(at).unwrap().as_object_mut().unwrap();
+            for (key, value) in members.into_iter().filter_map(Value::as_object).flatten() {
+                match value {
+                    Value::Null => drop(target.remove(key)),
+                    value => drop(target.insert(key.clone(), value.clone())),
+                }
+            }
+        }
+        secret
+    }
+
+    fn parsed(secret: &Value) -> Secret {
+        Secret::parse(secret.to_string().as_bytes(), &names(), NOW)
+            .map_err(|e| e.to_string())
+            .unwrap_or_else(|e| panic!("{e}"))
+    }
+
+    fn empty() -> Value {
+        json!({
+            "metadata": { "resourceVersion": "7", "annotations": { "mine": "stays" } },
+            "data": { "mine": "c3RheXM=" },
+        })
+    }
+
+    #[test]
+    fn what_is_written_is_read_and_what_is_not_ours_stays() {
+        let (current, next) = (pair(), pair());
+        let old = authorities(&pair().ca).unwrap();
+        let mut change = Change::default();
+        change.pair(&CURRENT, Some(&current));
+        change.pair(&NEXT, Some(&next));
+        change.previous(&old, NOW);
+        change.annotation(PUBLISHED, Some(NOW - 9));
+        let secret = patched(empty(), change);
+        let read = parsed(&secret);
+        assert_eq!(read.shared.previous, old);
+        assert_eq!(read.shared.published, Some(NOW - 9));
+        assert_eq!(read.shared.replaced, Some(NOW));
+        assert_eq!(read.shared.phase(), Phase::BeforeSwitch);
+        assert_eq!(read.current.unwrap().pair.certificate, current.certificate);
+        assert_eq!(read.next.unwrap().pair.certificate, next.certificate);
+
+        let mut change = Change::default();
+        change.pair(&CURRENT, None);
+        change.pair(&NEXT, None);
+        change.previous([], NOW);
+        assert_eq!(patched(secret, change), empty());
+    }
+
+    #[test]
+    fn an_authority_that_has_expired_is_not_kept() {
+        let mut change = Change::default();
+        let old = authorities(&pair().ca).unwrap();
+        change.previous(&old, NOW + 3600);
+        assert_eq!(patched(empty(), change), empty());
+    }
+
+    #[test]
+    fn a_secret_that_is_incomplete_or_no_text_is_unusable_and_says_why() {
+        let pair = pair();
+        for (key, value, why) in [
+            ("tls.key", Value::Null, "`tls.key` is empty or missing"),
+            ("ca.crt", "".into(), "`ca.crt` is empty or missing"),
+            (
+                "tls.crt",
+                "////".into(),
+                "`tls.crt` is no certificate in PEM",
+            ),
+            ("tls.crt", "?".into(), "`tls.crt` is no certificate in PEM"),
+        ] {
+            let mut change = Change::default();
+            change.pair(&CURRENT, Some(&pair));
+            let mut secret = patched(empty(), change);
+            secret["data"][key] = value;
+            if secret["data"][key].is_null() {
+                secret["data"].as_object_mut().unwrap().remove(key);
+            }
+            let read = parsed(&secret);
+            assert_eq!(read.shared.current, Slot::Unusable);
+            assert_eq!(read.unusable.unwrap().to_string(), why);
+        }
+        assert_eq!(parsed(&empty()).shared, Shared::default());
+    }
+
+    #[test]
+    fn a_secret_that_cannot_be_read_is_not_quoted() {
+        let body = br#"{"metadata": {"resourceVersion": "7"}, "data": {"tls.key": ["c2VjcmV0"]}}"#;
+        let error = Secret::parse(body, &names(), NOW)
+            .err()
+            .unwrap()
+            .to_string();
+        assert!(!error.contains("c2VjcmV0"), "{error}");
+        let refused = quiet(ClusterError::Status {
+            status: StatusCode::BAD_REQUEST,
+            message: "c2VjcmV0".into(),
+        });
+        assert!(!refused.to_string().contains("c2VjcmV0"), "{refused}");
+    }
+
+    #[test]
+    fn a_configuration_tells_what_it_trusts_and_who_wrote_that() {
+        let ca = pair().ca;
+        let fields =
+            json!({ "f:webhooks": { "k:{}": { "f:clientConfig": { "f:caBundle": {} } } } });
+        let managed = |manager: &str, time: &str, fields: &Value| json!({ "manager": manager, "time": time, "fieldsV1": fields });
+        let configuration = |bundle: Value, managers: Value| {
+            let document = json!({
+                "metadata": { "resourceVersion": "3", "managedFields": managers },
+                "webhooks": [
+                    { "name": "a", "clientConfig": { "service": {}, "caBundle": bundle } },
+                    { "name": "b", "clientConfig": { "url": "https://b" } },
+                ],
+            });
+            Configuration::parse(document.to_string().as_bytes())
+                .map_err(|e| e.to_string())
+                .unwrap()
+        };
+        let ours = managed("cwii-webhook", "2027-01-15T08:00:00Z", &fields);
+        let helm = managed("helm", "2027-01-15T09:00:00Z", &json!({ "f:webhooks": {} }));
+        let found = configuration(STANDARD.encode(&ca).into(), json!([ours, helm]));
+        assert_eq!(found.bundles(), [authorities(&ca).unwrap(), Vec::new()]);
+        assert_eq!(found.written(), Some(NOW));
+
+        // Whoever changes the bundle takes it over, and our entry with it.
+        let argo = managed("argocd", "2027-01-15T08:30:00Z", &fields);
+        let found = configuration("?".into(), json!([helm, argo]));
+        assert_eq!(found.bundles(), [Vec::new(), Vec::new()]);
+        assert_eq!(found.written(), None);
+        assert_eq!(found.last_writer(), "argocd");
+        assert_eq!(
+            configuration(Value::Null, json!([helm])).last_writer(),
+            "helm"
+        );
+    }
+
+    #[test]
+    fn a_bundle_is_pem_as_others_write_it() {
+        let ca = pair().ca;
+        let authorities = authorities(&ca).unwrap();
+        assert_eq!(to_pem(&authorities), ca.replace("\r\n", "\n"));
+    }
+}

@@ -21,9 +21,9 @@ pub(crate) fn build() -> Result<PathBuf> {
     AGENT.build()
 }
 
-const AGENT: StaticBuild = StaticBuild {
+/// How it is built, and how large it may be.
+pub(crate) const AGENT: StaticBuild = StaticBuild {
     name: "cwii-agent",
-    profile: "agent",
     max_bytes: 6_000_000,
     max_gzipped: Some(2_800_000),
 };

@@ -13,6 +13,7 @@ mod chart;
 mod dns;
 mod empty_root;
 mod generate;
+mod image;
 mod load;
 mod process;
 mod static_build;
@@ -54,6 +55,8 @@ enum Task {
         #[arg(long)]
         check: bool,
     },
+    /// Assemble the images of agent, webhook and plugin from static files, as OCI layouts in target/images
+    Image(image::Arguments),
     /// Write what is generated from the sources: the pages and the catalogue of the checks, the schemas of reports, the chart's values
     Generate {
         /// Write nothing, and fail where a file differs
@@ -134,6 +137,7 @@ fn main() -> anyhow::Result<()> {
         Task::Agent { check } => agent::run(check),
         Task::Webhook { check } => webhook::run(check),
         Task::Chart { check } => chart::run(check),
+        Task::Image(arguments) => image::run(&arguments),
         Task::Generate { check } => generate::run(check),
         Task::Book { check, page } => book::run(check, &page),
         Task::Diagrams { question } => book::diagrams(&question),

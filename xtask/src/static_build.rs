@@ -1,24 +1,19 @@
-//! A binary of this workspace as one static file: how it is built, and what is asserted of it.
-//!
-//! `crt-static` makes the stock toolchain link glibc in. The target has to be named for it: otherwise the flag would
-//! reach build scripts and procedural macros as well, and the latter cannot be static.
+//! A binary of this workspace as one static file: `images/build` makes it, here is what is asserted of it.
 
 use std::{
     env, fs,
     path::{Path, PathBuf},
-    process::Command,
+    process::{Command, Stdio},
 };
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 
 use crate::process;
 
-/// A binary, its cargo profile, and how large it may be.
+/// A binary, and how large it may be.
 pub(crate) struct StaticBuild {
     /// The package and the binary in it.
     pub(crate) name: &'static str,
-    /// The cargo profile.
-    pub(crate) profile: &'static str,
     /// Largest size, bytes.
     pub(crate) max_bytes: u64,
     /// Largest size after `gzip -9`, bytes.
@@ -26,25 +21,17 @@ pub(crate) struct StaticBuild {
 }
 
 impl StaticBuild {
-    /// Builds it and says where it is.
+    /// Builds it for this machine and says where it is.
     pub(crate) fn build(&self) -> Result<PathBuf> {
         let root = root()?;
-        let target = host_target()?;
-        // A folder of its own, so that this build and those of an editor or test do not wait for each other.
-        let folder = root.join("target/static");
-        let inherited = env::var("RUSTFLAGS").unwrap_or_default();
-        let status = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+        let output = Command::new(root.join("images/build"))
             .current_dir(&root)
-            .args(["build", "--locked", "--quiet", "--profile", self.profile])
-            .args(["--package", self.name, "--bin", self.name])
-            .args(["--target", &target])
-            .arg("--target-dir")
-            .arg(&folder)
-            .env("RUSTFLAGS", [inherited.as_str(), FLAGS].join(" ").trim())
-            .status()
-            .context("cargo cannot be started")?;
-        ensure!(status.success(), "{} does not build", self.name);
-        Ok(folder.join(target).join(self.profile).join(self.name))
+            .arg(self.name)
+            .stderr(Stdio::inherit())
+            .output()
+            .context("`images/build` cannot be started")?;
+        ensure!(output.status.success(), "{} does not build", self.name);
+        Ok(String::from_utf8(output.stdout)?.trim().into())
     }
 
     /// Prints size and linkage of the built file; with `check` fails when it is not static or too large.
@@ -104,16 +91,6 @@ pub(crate) fn target() -> Result<PathBuf> {
     }
 }
 
-fn host_target() -> Result<String> {
-    let version = process::output(Command::new("rustc").arg("-vV").current_dir(root()?))?;
-    let host = version.lines().find_map(|line| line.strip_prefix("host: "));
-    match host {
-        Some(host) if host.contains("-linux-") => Ok(host.to_owned()),
-        Some(host) => bail!("static files are built on Linux, this is {host}"),
-        None => bail!("`rustc -vV` names no host"),
-    }
-}
-
 fn gzipped(path: &Path) -> Result<u64> {
     let output = Command::new("gzip")
         .args(["-9", "--no-name", "--stdout"])
@@ -139,7 +116,3 @@ fn libraries(path: &Path) -> Result<String> {
     let text = String::from_utf8_lossy(&text);
     Ok(text.lines().map(str::trim).collect::<Vec<_>>().join(", "))
 }
-
-/// The crate getrandom looks its system call up with `dlsym`, which finds nothing in a static file, and then wants
-/// `/dev/urandom`, which an empty root directory lacks. Linked directly the call is always there.
-const FLAGS: &str = r#"-C target-feature=+crt-static --cfg getrandom_backend="linux_getrandom""#;

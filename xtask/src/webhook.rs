@@ -17,9 +17,9 @@ pub(crate) fn build() -> Result<PathBuf> {
     WEBHOOK.build()
 }
 
-const WEBHOOK: StaticBuild = StaticBuild {
+/// How it is built, and how large it may be.
+pub(crate) const WEBHOOK: StaticBuild = StaticBuild {
     name: "cwii-webhook",
-    profile: "webhook",
     max_bytes: 10_000_000,
     max_gzipped: None,
 };

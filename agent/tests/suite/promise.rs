@@ -151,6 +151,7 @@ fn after_a_panic_and_an_enforcing_run_ends_with_70() {
         "{}",
         ran.stderr
     );
+    assert_eq!(ran.result().outcome, Outcome::Error);
     let ran = Agent::verify(&workload)
         .arg("--enforce")
         .env("CWII_TEST_PANIC", "1")

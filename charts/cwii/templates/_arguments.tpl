@@ -1,5 +1,11 @@
 {{/* Arguments of the webhook, as a list. */}}
 {{- define "cwii.arguments" -}}
+{{- if and (eq .Values.providers.gcp.defaultDelivery "config-map") (not .Values.configMapDelivery) -}}
+{{- fail "\n\n`providers.gcp.defaultDelivery` is `config-map`, which needs `configMapDelivery: true`: it lets the webhook write ConfigMaps.\n" -}}
+{{- end -}}
+{{- if and (eq .Values.agent.image.tag "latest") (not .Values.agent.image.digest) -}}
+{{- fail "\n\n`agent.image.tag` is `latest`: pods of one workload would run different agents. Name a version or a digest.\n" -}}
+{{- end -}}
 {{- $arguments := list -}}
 {{- $name := include "cwii.webhook" . -}}
 {{- if eq .Values.certificates.mode "self-signed" -}}

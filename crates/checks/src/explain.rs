@@ -182,7 +182,12 @@ fn cloud(row: &Row, text: &Text) -> Option<Hit> {
         .max_by_key(|piece| piece.len());
     // People paste the message without the code; a long piece of it is telling enough.
     let telling = piece.is_some_and(|piece| piece.len() >= TELLING);
-    let context = row.steps.iter().any(|step| speaks_of(*step, text));
+    // `Code: text`, as the doctor and many people write it, is about an exchange unless every service has such a code.
+    let is_bare = code.is_some_and(|code| {
+        (piece.is_some() || !UBIQUITOUS.contains(code))
+            && text.plain.starts_with(&format!("{}:", code.to_lowercase()))
+    });
+    let context = is_bare || row.steps.iter().any(|step| speaks_of(*step, text));
     let fits = (row.codes.is_empty() || code.is_some() || telling)
         && (row.texts.is_empty() || piece.is_some())
         && (code.is_some() || piece.is_some())
@@ -258,6 +263,14 @@ const GENERIC: &[&str] = &[
     "unsupported_grant_type",
     "unsupported_token_type",
     "quota_exceeded",
+];
+
+/// Codes that tell nothing even where a text begins with them.
+const UBIQUITOUS: &[&str] = &[
+    "AccessDenied",
+    "AccessDeniedException",
+    "ValidationError",
+    "invalid_request",
 ];
 
 /// Whether a text names the operation or the service of a step.
@@ -382,6 +395,8 @@ const ALSO: &[(&str, &[&str])] = &[
     ("A17", &["TOK09", "TOK05", "APP04"]),
     ("A19", &["ISS05", "ISS06"]),
     ("P1", &["EPI04", "EPI14"]),
+    ("G19", &["GCP08", "GKE04"]),
+    ("G27", &["GKE04", "GCP08"]),
     ("G2", &["GCP02", "GCP01"]),
     ("G3", &["GCP04", "TOK03"]),
     ("G4", &["GCP03", "ISS02"]),
@@ -398,7 +413,7 @@ const ALSO: &[(&str, &[&str])] = &[
     ("90002", &["AZ02", "AZ08"]),
 ];
 
-/// What kubelet and API server say.
+/// What SDKs, kubelet and API server say.
 struct ClusterRow {
     source: &'static str,
     /// Pieces of the text, lower case, all of which must be there.
@@ -408,9 +423,93 @@ struct ClusterRow {
     codes: &'static [&'static str],
 }
 
-/// Source: the texts of kube-apiserver's webhook dispatcher and of the ServiceAccount, quota and Pod Security admission
+/// Sources: the texts of botocore, google-auth and azure-identity; of kube-apiserver's webhook dispatcher and of the ServiceAccount, quota and Pod Security admission
 /// plugins, and of the kubelet's volume manager; Kubernetes documentation, "Dynamic Admission Control".
 const CLUSTER: &[ClusterRow] = &[
+    ClusterRow {
+        source: "the SDK",
+        all: &["permission denied", "/token"],
+        meaning: "the container's user may not read the token's file",
+        fix: "let all containers of the pod run as one user, or set `securityContext.fsGroup`",
+        codes: &["POD13", "TOK01"],
+    },
+    ClusterRow {
+        source: "the SDK",
+        all: &["no such file", "token"],
+        meaning: "the token's file is not in this container: nothing was injected, or not into it",
+        fix: "look at the pod's volumes and at this container's mounts",
+        codes: &["POD10", "POD03", "TOK10", "TOK01", "POD12"],
+    },
+    ClusterRow {
+        source: "the SDK",
+        all: &["certificate_verify_failed"],
+        meaning: "the SDK does not trust the certificate that it was shown",
+        fix: "give the container the certificate authority of the proxy in between, and look at the clock",
+        codes: &["NET04", "TOK05"],
+    },
+    ClusterRow {
+        source: "the SDK",
+        all: &["169.254.170.23", "refused"],
+        meaning: "no Pod Identity agent listens on the pod's node",
+        fix: "install the add-on eks-pod-identity-agent, and look at its pods",
+        codes: &["EPI01", "EPI02", "EPI09"],
+    },
+    ClusterRow {
+        source: "the SDK",
+        all: &["169.254.170.23", "timed out"],
+        meaning: "the Pod Identity agent of the node does not answer the pod",
+        fix: "except 169.254.170.23 and [fd00:ec2::23] from proxies and from what NetworkPolicies deny",
+        codes: &["EPI09", "EPI11", "EPI10"],
+    },
+    ClusterRow {
+        source: "the SDK",
+        all: &["could not connect to the endpoint url"],
+        meaning: "the SDK got no connection to the cloud's endpoint",
+        fix: "let the pod reach the endpoint's port 443: a route, a NetworkPolicy, a proxy, a VPC endpoint",
+        codes: &["NET02", "NET06", "NET05", "NET01"],
+    },
+    ClusterRow {
+        source: "the SDK",
+        all: &["connect timeout on endpoint url"],
+        meaning: "the SDK got no connection to the cloud's endpoint",
+        fix: "let the pod reach the endpoint's port 443: a route, a NetworkPolicy, a proxy, a VPC endpoint",
+        codes: &["NET02", "NET06", "NET05", "NET08"],
+    },
+    ClusterRow {
+        source: "Google's SDK",
+        all: &["default credentials were not found"],
+        meaning: "nothing tells the SDK which credentials to take: nothing was injected, or not into this container",
+        fix: "look at the pod's GOOGLE_APPLICATION_CREDENTIALS; on GKE, at its metadata server",
+        codes: &["POD10", "CWII07", "HOOK01", "GKE01"],
+    },
+    ClusterRow {
+        source: "Google's SDK",
+        all: &["defaultcredentialserror", "was not found"],
+        meaning: "the credentials document that GOOGLE_APPLICATION_CREDENTIALS names is not there",
+        fix: "look at the volume of the document and at this container's mounts",
+        codes: &["GCP10", "POD10"],
+    },
+    ClusterRow {
+        source: "Google's SDK",
+        all: &["unable to parse subject_token"],
+        meaning: "the credentials document says that the token's file is JSON, and it is not",
+        fix: "take `format` out of `credential_source`: a projected token is plain text",
+        codes: &["GCP10"],
+    },
+    ClusterRow {
+        source: "Azure's SDK",
+        all: &["workloadidentitycredential", "not fully configured"],
+        meaning: "a variable that the SDK needs is not in this container",
+        fix: "look which of AZURE_CLIENT_ID, AZURE_TENANT_ID and AZURE_FEDERATED_TOKEN_FILE it lacks",
+        codes: &["AZ09", "POD07", "CWII07"],
+    },
+    ClusterRow {
+        source: "Google IAM",
+        all: &["iam.workloadidentitypoolproviders"],
+        meaning: "an organization policy does not allow this issuer to a provider",
+        fix: "ask who keeps the policy to allow the issuer",
+        codes: &["GCP09"],
+    },
     ClusterRow {
         source: "the API server",
         all: &["failed calling webhook", "x509"],
@@ -531,7 +630,7 @@ fn quoted(text: &Text) -> Vec<Meaning> {
             found.push((
                 shared,
                 Meaning {
-                    source: "the documentation",
+                    source: said_by(entry.code),
                     line: text
                         .raw
                         .lines()
@@ -554,6 +653,21 @@ fn quoted(text: &Text) -> Vec<Meaning> {
         .filter(|(shared, _)| *shared == best)
         .map(|(_, meaning)| meaning)
         .collect()
+}
+
+/// Who says what the pages of a group quote.
+fn said_by(code: &str) -> &'static str {
+    match code.trim_end_matches(|c: char| c.is_ascii_digit()) {
+        "AWS" => "AWS",
+        "EPI" => "EKS Pod Identity",
+        "GCP" => "Google",
+        "GKE" => "GKE",
+        "AZ" => "Entra ID",
+        "AKS" => "AKS",
+        "CWII" => "cwii",
+        "POD" | "HOOK" => "the cluster",
+        _ => "something on the way",
+    }
 }
 
 /// The few codes that come nearest: by spelling for a word, by shared rare words for a text.
@@ -731,6 +845,42 @@ mod tests {
             (
                 "failed calling webhook \"a\": Post \"https://x?timeout=10s\": context deadline exceeded",
                 "HOOK07",
+            ),
+            (
+                "InvalidClientTokenId: The security token included in the request is invalid",
+                "AWS20",
+            ),
+            (
+                "PermissionError: [Errno 13] Permission denied: '/var/run/secrets/cwii.dev/aws/token'",
+                "POD13",
+            ),
+            (
+                "open /var/run/secrets/eks.amazonaws.com/serviceaccount/token: no such file or directory",
+                "POD10",
+            ),
+            (
+                "SSL validation failed for https://sts.eu-central-1.amazonaws.com/ [SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed",
+                "NET04",
+            ),
+            (
+                "Could not connect to the endpoint URL: \"https://sts.eu-central-1.amazonaws.com/\"",
+                "NET02",
+            ),
+            (
+                "dial tcp 169.254.170.23:80: connect: connection refused",
+                "EPI01",
+            ),
+            (
+                "google.auth.exceptions.DefaultCredentialsError: Your default credentials were not found.",
+                "POD10",
+            ),
+            (
+                "Unable to parse subject_token from JSON file '/x' using key 'k'",
+                "GCP10",
+            ),
+            (
+                "WorkloadIdentityCredential authentication unavailable. The workload options are not fully configured.",
+                "AZ09",
             ),
             (
                 "Error creating: pods \"a-\" is forbidden: error looking up service account shop/a: serviceaccount \"a\" not found",

@@ -260,6 +260,11 @@ impl BoundPod {
         }
     }
 
+    /// Where what its containers print is kept: a folder for each, and in it `N.log` for its run number N.
+    pub(crate) fn logs(&self) -> PathBuf {
+        self.folder.join("containers")
+    }
+
     /// The folder of one of the pod's volumes on the node.
     #[must_use]
     pub fn volume(&self, name: &str) -> Option<&Path> {
@@ -407,10 +412,14 @@ impl BoundPod {
     async fn execute(&self, container: &Value) -> Result<Ran> {
         let name = text(container, "/name");
         let program = program(text(container, "/image"))?.with_context(|| {
-            format!("only images of this project are at hand, and each has one program: {container}")
+            format!(
+                "only images of this project are at hand, and each has one program: {container}"
+            )
         })?;
         let (order, message_file) = self.order(container, &program)?;
         let exit = self.in_sandbox(move |s| s.run_to_end(order)).await?;
+        let log = message_file.with_file_name(format!("{}.log", self.restarts));
+        fs::write(log, [exit.stdout.as_str(), &exit.stderr].concat())?;
         Ok(Ran {
             container: name.to_owned(),
             message: termination_message(container, &message_file, &exit)?,

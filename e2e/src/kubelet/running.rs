@@ -251,7 +251,10 @@ impl BoundPod {
             return self.has_ended(main, &container, code, is_ending, ended);
         }
         let mut changed = false;
-        if let Some(holds) = self.probe(&container, READINESS, &mut main.readiness).await? {
+        if let Some(holds) = self
+            .probe(&container, READINESS, &mut main.readiness)
+            .await?
+        {
             let ready = &mut self.pod["status"]["containerStatuses"][main.index]["ready"];
             changed = *ready != holds;
             *ready = holds.into();

@@ -120,8 +120,9 @@ pub(super) async fn refresh(
             continue;
         }
         let files = of_objects(api, namespace, volume).await?;
-        let is_there =
-            |(path, file): (&String, &File)| fs::read(place.join(path)).is_ok_and(|b| b == file.bytes);
+        let is_there = |(path, file): (&String, &File)| {
+            fs::read(place.join(path)).is_ok_and(|b| b == file.bytes)
+        };
         if !files.iter().all(is_there) {
             write_atomically(place, &files)?;
             give_to_group(place, group, 0o440)?;

@@ -11,6 +11,8 @@ use cwii_e2e::{Api, ControlPlane, Object, control_plane, skip_unless_required, u
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt as _;
 
+use crate::install::Stage;
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_api_server_takes_every_object_that_the_chart_renders() {
     let Some(plane) = control_plane().await else {
@@ -61,6 +63,59 @@ async fn the_api_server_takes_every_object_that_the_chart_renders() {
             pods_are_admitted(&api, &name, object).await;
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn helm_test_has_the_doctor_judge_the_installation_and_leaves_nothing_behind() {
+    let Some(stage) = Stage::set().await else {
+        return;
+    };
+    stage.install(&[]).await;
+    stage.is_asked().await;
+    let before = stage.everything().await;
+
+    // What is wrong here is the issuer of this control plane, and that alone: no cloud reaches `localhost`.
+    assert_eq!(helm_test(&stage).await, ["error[ISS01]"]);
+    assert_eq!(stage.everything().await, before);
+
+    let service = Object::new("v1", "Service", SYSTEM, "cwii-webhook");
+    let selecting = |component: &str| json!({ "spec": { "selector": { "app.kubernetes.io/component": component } } });
+    stage
+        .api
+        .merge(&service, "", &selecting("nobody"))
+        .await
+        .unwrap();
+    assert_eq!(helm_test(&stage).await, ["error[HOOK06]", "error[ISS01]"]);
+    assert_eq!(stage.everything().await, before);
+
+    stage.helm(&["uninstall", "cwii", "--wait"]).await;
+    stage.namespace_is_gone(SYSTEM).await;
+}
+
+/// What the doctor finds when Helm runs it; what it may not read would be among it.
+async fn helm_test(stage: &Stage) -> Vec<String> {
+    let so_far = stage.node.ended().len();
+    let output = stage.try_helm(&["test", "cwii"]).await;
+    let ended = stage.node.ended().split_off(so_far);
+    let doctor = ended.iter().find(|one| one.container == "doctor");
+    let doctor = doctor.unwrap_or_else(|| panic!("{}", said(&output)));
+    println!("{}\n{}", doctor.log, said(&output));
+    // It passes if and only if the doctor does.
+    assert_eq!(output.status.success(), doctor.code == 0);
+    doctor
+        .log
+        .lines()
+        .filter_map(|line| line.split_once(':'))
+        .map(|(head, _)| head)
+        .filter(|head| ["error[", "warning["].iter().any(|s| head.starts_with(s)))
+        .map(str::to_owned)
+        .chain(
+            doctor
+                .log
+                .contains("not allowed to")
+                .then(|| doctor.log.clone()),
+        )
+        .collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -162,10 +217,18 @@ async fn render(plane: &ControlPlane, values: &Path) -> Vec<Value> {
         .output()
         .await
         .unwrap();
-    assert!(output.status.success(), "{}: {}", values.display(), said(&output));
+    assert!(
+        output.status.success(),
+        "{}: {}",
+        values.display(),
+        said(&output)
+    );
     let text = String::from_utf8(output.stdout).unwrap();
     let objects: Vec<Value> = serde_saphyr::from_multiple(&text).unwrap();
-    objects.into_iter().filter(|object| !object.is_null()).collect()
+    objects
+        .into_iter()
+        .filter(|object| !object.is_null())
+        .collect()
 }
 
 /// Complaints and warnings of a server-side dry run of all objects at once.
@@ -174,7 +237,14 @@ async fn dry_run(plane: &ControlPlane, objects: &[Value]) -> String {
     let mut child = plane
         .kubectl()
         .unwrap()
-        .args(["apply", "--server-side", "--dry-run=server", "--validate=strict", "-f", "-"])
+        .args([
+            "apply",
+            "--server-side",
+            "--dry-run=server",
+            "--validate=strict",
+            "-f",
+            "-",
+        ])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -221,6 +291,8 @@ fn said(output: &Output) -> String {
 
 const CHART: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../charts/cwii");
 const GRID: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../xtask/src/chart/grid");
-/// Not the documented one: another test installs there.
+/// Not the documented one, where others install.
 const NAMESPACE: &str = "chart";
+/// The documented one.
+const SYSTEM: &str = "cwii-system";
 const OTHERS: [&str; 2] = ["cert-manager.io/", "monitoring.coreos.com/"];

@@ -4,15 +4,22 @@
 //! arguments, as its user, with its ServiceAccount's token, under the Pod Security level `restricted`; the real
 //! controllers say which of them are ready, and the API server asks at the Service. `cwii_e2e::Node` is the node.
 
-use std::{collections::BTreeSet, process::Output, time::Duration};
+use std::{
+    collections::BTreeSet,
+    process::{Output, Stdio},
+    time::Duration,
+};
 
 use cwii_contract::names;
 use cwii_e2e::{
-    Api, ControlPlane, Ended, Identity, Kubelet, Node, Object, control_plane_to_install_on, until,
+    Api, ControlPlane, Ended, Kubelet, Node, Object, control_plane_to_install_on, until,
 };
 use cwii_lab::Mechanism;
 use serde_json::{Value, json};
-use tokio::sync::{Mutex, MutexGuard};
+use tokio::{
+    io::AsyncWriteExt as _,
+    sync::{Mutex, MutexGuard},
+};
 
 use crate::{
     creators::{Creators, all_have_their_own_role},
@@ -23,7 +30,8 @@ use crate::{
 };
 
 #[tokio::test(flavor = "multi_thread")]
-async fn helm_install_and_one_annotated_deployment_give_a_verified_pod_and_uninstall_leaves_nothing() {
+async fn helm_install_and_one_annotated_deployment_give_a_verified_pod_and_uninstall_leaves_nothing()
+ {
     let Some(stage) = Stage::set().await else {
         return;
     };
@@ -33,7 +41,10 @@ async fn helm_install_and_one_annotated_deployment_give_a_verified_pod_and_unins
         "rollout status deployment/cwii-webhook",
         "kubectl cwii doctor",
     ] {
-        assert!(said.contains(next), "the notes name the next command: {said}");
+        assert!(
+            said.contains(next),
+            "the notes name the next command: {said}"
+        );
     }
     stage.is_asked().await;
     stage.both_replicas_are_as_the_chart_has_them().await;
@@ -50,7 +61,7 @@ async fn an_upgrade_through_a_rotation_of_the_certificate_and_a_rollback_cost_no
     let before = stage.everything().await;
     stage
         .install(&[
-            "--set=webhook.failurePolicy=Fail",
+            FAIL,
             // A rotation begins half a minute after the certificate was made, and takes a quarter of a minute.
             "--set=certificates.lifetime=45s",
             "--set=certificates.overlap=5s",
@@ -79,47 +90,26 @@ async fn an_upgrade_through_a_rotation_of_the_certificate_and_a_rollback_cost_no
     assert_ne!(stage.authority().await, second, "and once more");
     creators.created_at_least(creators.created() + 50).await;
 
-    let tally = creators
-        .stop("upgraded and rolled back through two rotations")
+    stage
+        .no_pod_was_lost(creators, "upgraded and rolled back through two rotations")
         .await;
-    all_have_their_own_role(&stage.api, LOAD, &tally).await;
-    assert_eq!(tally.failed, 0, "{tally:?}");
     stage.both_replicas_are_as_the_chart_has_them().await;
-    stage.namespace_is_gone(LOAD).await;
     let ended = stage.uninstall(&before).await;
     assert_eq!(ended.len(), 2, "{ended:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_certificate_that_somebody_else_keeps_in_a_secret_is_served_and_its_renewal_costs_no_pod() {
+async fn a_certificate_that_somebody_else_keeps_in_a_secret_is_served_and_its_renewal_costs_no_pod()
+{
     let Some(stage) = Stage::set().await else {
         return;
     };
-    let authority = &stage.plane.authority;
-    let namespace = json!({
-        "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": SYSTEM },
-    });
-    stage.api.create(&namespace).await.unwrap();
-    let certificate = |identity: Identity| {
-        json!({
-            "apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/tls",
-            "metadata": { "name": "webhook-certificate", "namespace": SYSTEM },
-            "stringData": { "tls.crt": identity.certificate, "tls.key": identity.key },
-        })
-    };
-    let issue = || certificate(authority.server(&["cwii-webhook.cwii-system.svc"]).unwrap());
-    let secret = Object::of(&issue());
-    stage.api.create(&issue()).await.unwrap();
+    stage.namespace(SYSTEM).await;
+    let secret = stage.certificate();
+    stage.api.create(&secret).await.unwrap();
     let before = stage.everything().await;
-    let bundle = format!("certificates.existing.caBundle={}", authority.certificate);
     stage
-        .install(&[
-            "--set=certificates.mode=existing",
-            "--set=certificates.existing.secretName=webhook-certificate",
-            "--set=webhook.failurePolicy=Fail",
-            "--set",
-            &bundle,
-        ])
+        .install(&[EXISTING, &[FAIL, "--set", &stage.bundle("")][..]].concat())
         .await;
     stage.is_asked().await;
     stage.both_replicas_are_as_the_chart_has_them().await;
@@ -131,32 +121,111 @@ async fn a_certificate_that_somebody_else_keeps_in_a_secret_is_served_and_its_re
     };
     assert_eq!(loads().await, [1.0, 1.0]);
     let creators = stage.creators().await;
-    stage.api.merge(&secret, "", &issue()).await.unwrap();
+    let renewed = stage.certificate();
+    stage
+        .api
+        .merge(&Object::of(&secret), "", &renewed)
+        .await
+        .unwrap();
     until("both replicas serve the renewed certificate", || async {
         (loads().await == [2.0, 2.0]).then_some(())
     })
     .await
     .unwrap();
     creators.created_at_least(creators.created() + 50).await;
-    let tally = creators.stop("certificate renewed by somebody else").await;
-    all_have_their_own_role(&stage.api, LOAD, &tally).await;
-    assert_eq!(tally.failed, 0, "{tally:?}");
-    stage.namespace_is_gone(LOAD).await;
-
+    stage
+        .no_pod_was_lost(creators, "certificate renewed by somebody else")
+        .await;
     stage.uninstall(&before).await;
     stage.namespace_is_gone(SYSTEM).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn who_makes_the_certificate_may_change_in_both_directions() {
+    let Some(stage) = Stage::set().await else {
+        return;
+    };
+    let before = stage.everything().await;
+    stage.install(&[FAIL]).await;
+    stage.is_asked().await;
+    stage.api.create(&stage.certificate()).await.unwrap();
+
+    // Who trusts both authorities meanwhile loses nothing. The field is the webhook's until it is taken.
+    let creators = stage.creators().await;
+    let bundle = stage.bundle(&stage.authority().await);
+    let upgrade = ["upgrade", "cwii", CHART, "--wait", FAIL];
+    let to_existing = ["--force-conflicts", "--set", &bundle];
+    stage
+        .helm(&[&upgrade, EXISTING, &to_existing].concat())
+        .await;
+    creators.created_at_least(creators.created() + 50).await;
+    stage
+        .no_pod_was_lost(
+            creators,
+            "from the webhook's own certificate to an existing one",
+        )
+        .await;
+    stage.a_deployment_is_injected_and_verified().await;
+
+    // On the way back Helm takes its bundle away before the webhook has one: pods are refused for a moment, and none
+    // is admitted as it is.
+    let creators = stage.creators().await;
+    stage.helm(&upgrade).await;
+    stage.is_asked().await;
+    creators.created_at_least(creators.created() + 50).await;
+    let tally = creators.stop("and back").await;
+    all_have_their_own_role(&stage.api, LOAD, &tally).await;
+    stage.namespace_is_gone(LOAD).await;
+    stage.a_deployment_is_injected_and_verified().await;
+
+    let secret = Object::of(&stage.certificate());
+    stage.api.delete(&secret).await.unwrap();
+    stage.uninstall(&before).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rendered_manifests_that_are_applied_again_and_again_leave_certificate_and_bundle_alone() {
+    let Some(stage) = Stage::set().await else {
+        return;
+    };
+    stage.namespace(SYSTEM).await;
+    let before = stage.everything().await;
+    // As Argo CD does, with `kubectl apply` from the client, and as Flux does, from the server and by force.
+    stage.apply(&stage.render(&[FAIL]).await, &[]).await;
+    stage.is_asked().await;
+    let (authority, creators) = (stage.authority().await, stage.creators().await);
+    let changed = stage.render(&[FAIL, "--set=logLevel=debug"]).await;
+    for arguments in [
+        &[][..],
+        &[
+            "--server-side",
+            "--force-conflicts",
+            "--field-manager=gitops",
+        ],
+    ] {
+        stage.apply(&changed, arguments).await;
+        assert_eq!(stage.authority().await, authority);
+        creators.created_at_least(creators.created() + 50).await;
+    }
+    stage
+        .no_pod_was_lost(creators, "manifests applied again and again")
+        .await;
+    stage.both_replicas_are_as_the_chart_has_them().await;
+    stage.kubectl(&["delete", "-f", "-"], &changed).await;
+    stage.there_is(&before).await;
+    stage.namespace_is_gone(SYSTEM).await;
+}
+
 /// An installation that nobody else looks at meanwhile.
-struct Stage {
+pub(crate) struct Stage {
     plane: &'static ControlPlane,
-    api: Api,
-    node: Node,
+    pub(crate) api: Api,
+    pub(crate) node: Node,
     _alone: MutexGuard<'static, ()>,
 }
 
 impl Stage {
-    async fn set() -> Option<Self> {
+    pub(crate) async fn set() -> Option<Self> {
         // The configuration is for the whole cluster, and its name is the documented one: one installation at a time.
         static ALONE: Mutex<()> = Mutex::const_new(());
         let plane = control_plane_to_install_on().await?;
@@ -166,34 +235,27 @@ impl Stage {
         }
         let kubelet = Kubelet::start(plane, SANDBOX).unwrap()?;
         let alone = ALONE.lock().await;
-        let api = plane.api().unwrap();
-        api.ensure(&json!({
-            "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": SHOP },
-        }))
-        .await
-        .unwrap();
-        // What the controllers make for every namespace is there before anybody counts.
-        for namespace in ["default", "kube-node-lease", "kube-public", "kube-system", SHOP] {
-            for (kind, name) in [("ServiceAccount", "default"), ("ConfigMap", "kube-root-ca.crt")] {
-                let object = Object::new("v1", kind, namespace, name);
-                api.wait_for(&object, "it is there", |_| true).await.unwrap();
-            }
-        }
-        Some(Self {
+        let stage = Self {
             node: Node::start(plane, &kubelet, &[SYSTEM, SHOP]).unwrap(),
             plane,
-            api,
+            api: plane.api().unwrap(),
             _alone: alone,
-        })
+        };
+        stage.namespace(SHOP).await;
+        // Nothing is counted before the controllers have made what every namespace has.
+        for namespace in ["default", "kube-node-lease", "kube-public", "kube-system"] {
+            stage.namespace_is_complete(namespace).await;
+        }
+        Some(stage)
     }
 
     /// `helm install cwii`, as the documentation has it, with more arguments.
-    async fn install(&self, arguments: &[&str]) -> String {
+    pub(crate) async fn install(&self, arguments: &[&str]) -> String {
         let install = ["install", "cwii", CHART, "--create-namespace", "--wait"];
         self.helm(&[&install, arguments].concat()).await
     }
 
-    async fn helm(&self, arguments: &[&str]) -> String {
+    pub(crate) async fn helm(&self, arguments: &[&str]) -> String {
         let output = self.try_helm(arguments).await;
         let said = said(&output);
         assert!(
@@ -205,7 +267,7 @@ impl Stage {
         said
     }
 
-    async fn try_helm(&self, arguments: &[&str]) -> Output {
+    pub(crate) async fn try_helm(&self, arguments: &[&str]) -> Output {
         let mut helm = self.plane.helm().unwrap();
         helm.args(["--namespace", SYSTEM])
             .args(arguments)
@@ -217,8 +279,7 @@ impl Stage {
 
     /// Waits until a pod that asks for injection gets it. Under failurePolicy Ignore one that comes before the API server
     /// has heard that the webhook is there is admitted as it is.
-    async fn is_asked(&self) {
-        let begin = std::time::Instant::now();
+    pub(crate) async fn is_asked(&self) {
         let probe = annotated(pod(SHOP, "probe"), for_role("probe"));
         until("the API server asks the webhook", || async {
             let pod = self.api.create_with(&probe, "dryRun=All").await.ok()?;
@@ -226,7 +287,6 @@ impl Stage {
         })
         .await
         .unwrap();
-        cwii_e2e::say(&format!("asked after {:?}", begin.elapsed()));
     }
 
     /// Waits until the rotation of the certificate that the replicas share has come so far, as every one of them sees it.
@@ -241,11 +301,84 @@ impl Stage {
         .unwrap();
     }
 
-    /// Who signed the certificate that the replicas share.
+    /// Who signed the certificate that the replicas share, PEM.
     async fn authority(&self) -> String {
-        let secret = Object::new("v1", "Secret", SYSTEM, "cwii-webhook-tls");
-        let secret = self.api.get(&secret).await.unwrap();
-        secret["data"]["ca.crt"].as_str().unwrap().to_owned()
+        let output = self
+            .plane
+            .kubectl()
+            .unwrap()
+            .args(["--namespace", SYSTEM, "get", "secret", "cwii-webhook-tls"])
+            .args([
+                "--output",
+                r#"go-template={{index .data "ca.crt" | base64decode}}"#,
+            ])
+            .output()
+            .await
+            .unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// A Secret as cert-manager keeps it, with a certificate that is new every time.
+    fn certificate(&self) -> Value {
+        let authority = &self.plane.authority;
+        let identity = authority.server(&["cwii-webhook.cwii-system.svc"]).unwrap();
+        json!({
+            "apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/tls",
+            "metadata": { "name": "webhook-certificate", "namespace": SYSTEM },
+            "stringData": { "tls.crt": identity.certificate, "tls.key": identity.key },
+        })
+    }
+
+    /// The value that has the API server trust it, and somebody else as well.
+    fn bundle(&self, also: &str) -> String {
+        format!(
+            "certificates.existing.caBundle={}{also}",
+            self.plane.authority.certificate
+        )
+    }
+
+    async fn render(&self, arguments: &[&str]) -> String {
+        let template = [&["template", "cwii", CHART], arguments].concat();
+        let output = self.try_helm(&template).await;
+        assert!(output.status.success(), "{}", said(&output));
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// Applies manifests and waits until they are in effect.
+    async fn apply(&self, manifests: &str, arguments: &[&str]) {
+        let apply = ["apply", "-f", "-"];
+        self.kubectl(&[&apply, arguments].concat(), manifests).await;
+        let wait = [
+            "rollout",
+            "status",
+            "deployment/cwii-webhook",
+            "--timeout=120s",
+        ];
+        self.kubectl(&wait, "").await;
+    }
+
+    async fn kubectl(&self, arguments: &[&str], input: &str) {
+        let mut child = self
+            .plane
+            .kubectl()
+            .unwrap()
+            .args(["--namespace", SYSTEM])
+            .args(arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut stdin = child.stdin.take().unwrap();
+        stdin.write_all(input.as_bytes()).await.unwrap();
+        drop(stdin);
+        let output = child.wait_with_output().await.unwrap();
+        assert!(
+            output.status.success(),
+            "kubectl {arguments:?}: {}",
+            said(&output)
+        );
     }
 
     async fn both_replicas_are_as_the_chart_has_them(&self) {
@@ -306,13 +439,15 @@ impl Stage {
         assert!(message.contains("\"outcome\":\"verified\""), "{message}");
         assert_eq!(self.node.problems(), Vec::<String>::new());
         self.api.delete(&Object::of(&deployment)).await.unwrap();
-        self.api
-            .delete(&Object::of(&account))
-            .await
-            .unwrap();
+        self.api.delete(&Object::of(&account)).await.unwrap();
         let pods = Object::pod(SHOP, "");
         until("the Deployment's pods are gone", || async {
-            self.api.list(&pods, "").await.ok()?.is_empty().then_some(())
+            self.api
+                .list(&pods, "")
+                .await
+                .ok()?
+                .is_empty()
+                .then_some(())
         })
         .await
         .unwrap();
@@ -334,23 +469,45 @@ impl Stage {
 
     /// Pods that ask for injection, for as long as something is done to the webhook. `Node` does not run them.
     async fn creators(&self) -> Creators {
-        self.api
-            .create(&json!({
-                "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": LOAD },
-            }))
-            .await
-            .unwrap();
-        let account = Object::new("v1", "ServiceAccount", LOAD, "default");
-        self.api
-            .wait_for(&account, "it is there", |_| true)
-            .await
-            .unwrap();
+        self.namespace(LOAD).await;
         Creators::paced(&self.api, 2, Duration::from_millis(50), |n| {
             annotated(pod(LOAD, &format!("pod-{n}")), for_role(n))
         })
     }
 
-    async fn namespace_is_gone(&self, name: &str) {
+    /// Nobody had to try twice, and every pod is as it asked to be.
+    async fn no_pod_was_lost(&self, creators: Creators, what: &str) {
+        let tally = creators.stop(what).await;
+        all_have_their_own_role(&self.api, LOAD, &tally).await;
+        assert_eq!(tally.failed, 0, "{what}: {tally:?}");
+        self.namespace_is_gone(LOAD).await;
+    }
+
+    /// Makes a namespace and waits for what the controllers put there.
+    async fn namespace(&self, name: &str) {
+        self.api
+            .ensure(&json!({
+                "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": name },
+            }))
+            .await
+            .unwrap();
+        self.namespace_is_complete(name).await;
+    }
+
+    async fn namespace_is_complete(&self, name: &str) {
+        for (kind, object) in [
+            ("ServiceAccount", "default"),
+            ("ConfigMap", "kube-root-ca.crt"),
+        ] {
+            let object = Object::new("v1", kind, name, object);
+            self.api
+                .wait_for(&object, "it is there", |_| true)
+                .await
+                .unwrap();
+        }
+    }
+
+    pub(crate) async fn namespace_is_gone(&self, name: &str) {
         let namespace = Object::new("v1", "Namespace", "", name);
         self.api.delete(&namespace).await.unwrap();
         until(&format!("namespace {name} is gone"), || async {
@@ -404,7 +561,7 @@ impl Stage {
 
     /// Every object of every type that can be listed, as `kubectl api-resources --verbs=list` names them; but for what
     /// the cluster writes down of its own accord and throws away after a while.
-    async fn everything(&self) -> BTreeSet<String> {
+    pub(crate) async fn everything(&self) -> BTreeSet<String> {
         let read = async |path: &str| -> Value {
             serde_json::from_str(&self.api.text(path).await.unwrap()).unwrap()
         };
@@ -419,7 +576,10 @@ impl Stage {
             let resources = read(&root).await;
             for resource in resources["resources"].as_array().unwrap() {
                 let name = resource["name"].as_str().unwrap();
-                let is_listed = resource["verbs"].as_array().unwrap().contains(&"list".into());
+                let is_listed = resource["verbs"]
+                    .as_array()
+                    .unwrap()
+                    .contains(&"list".into());
                 if !is_listed || ["events", "componentstatuses"].contains(&name) {
                     continue;
                 }
@@ -445,6 +605,11 @@ fn said(output: &Output) -> String {
 }
 
 const CHART: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../charts/cwii");
+const FAIL: &str = "--set=webhook.failurePolicy=Fail";
+const EXISTING: &[&str] = &[
+    "--set=certificates.mode=existing",
+    "--set=certificates.existing.secretName=webhook-certificate",
+];
 const SYSTEM: &str = "cwii-system";
 const SHOP: &str = "shop";
 const LOAD: &str = "load";

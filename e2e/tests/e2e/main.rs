@@ -15,6 +15,7 @@ mod neighbours;
 mod outage;
 mod owners;
 mod person;
+mod rotation;
 mod runner;
 mod support;
 mod verify;

@@ -26,7 +26,7 @@ use crate::{
     },
     problem::Problem,
     sources,
-    target::{TargetArgs, WORKLOADS, Words},
+    target::{DOCTORED, TargetArgs, Words},
 };
 
 /// Say why the cloud identity of a workload does not work, with the evidence and the fix.
@@ -122,7 +122,7 @@ pub(crate) async fn run(arguments: &Doctor, context: &mut Context) -> anyhow::Re
         context.terminal.line(wanted.manifest().trim_end());
         return Ok(ExitStatus::Success);
     }
-    let words = Words::parse(&arguments.target.target, resource::POD, WORKLOADS)?;
+    let words = Words::parse(&arguments.target.target, resource::POD, DOCTORED)?;
     if arguments.target.all_namespaces && matches!(words, Words::Objects(_)) {
         return Err(Problem::new(
             "objects are named beside --all-namespaces, expected one of both",

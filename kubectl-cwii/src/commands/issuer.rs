@@ -409,7 +409,10 @@ impl Report {
                     self.row(
                         "ISS14",
                         Status::Pass,
-                        format!("{} published keys are sound", jwks.keys.len()),
+                        match jwks.keys.len() {
+                            1 => "the one published key is sound".to_owned(),
+                            count => format!("{count} published keys are sound"),
+                        },
                     );
                 }
                 for flaw in flaws {

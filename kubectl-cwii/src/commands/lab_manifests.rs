@@ -298,14 +298,7 @@ fn status(pod: &Value, verification: &Verification, since: &str) -> Value {
         let mut terminated =
             json!({"exitCode": 0, "reason": "Completed", "startedAt": since, "finishedAt": since});
         if name.ends_with("-verify") {
-            let exit = verification.diagnosis.exit;
-            terminated["exitCode"] = exit.code().into();
-            terminated["reason"] = if exit.code() == 0 {
-                "Completed"
-            } else {
-                "Error"
-            }
-            .into();
+            // Without enforce the container ends with 0 whatever it found.
             terminated["message"] = verification.termination_message().into();
         }
         json!({"name": name, "ready": true, "restartCount": 0, "state": {"terminated": terminated}})

@@ -23,7 +23,7 @@ use crate::{
     target::{FileArgs, WORKLOADS, Words},
     terminal::{Terminal, Tone, wrapped},
     tree,
-    workload::Workload,
+    workload::{Workload, controller},
 };
 
 /// Show what the webhook would inject into a workload, as a diff, and which object and key decides.
@@ -38,13 +38,13 @@ use crate::{
   # What would these manifests receive, as if they were applied?
   kubectl cwii plan -f deploy/
 
-  # The same with no cluster
-  kubectl cwii plan --local -f deploy/
+  # The same with no cluster, for one of the workloads in them
+  kubectl cwii plan deploy/checkout --local -f deploy/
 
 Output formats: human, json, yaml")]
 pub(crate) struct Plan {
     /// POD, TYPE/NAME or TYPE NAME
-    #[arg(value_name = "TARGET", num_args = 0.., conflicts_with = "filename")]
+    #[arg(value_name = "TARGET", num_args = 0..)]
     pub(crate) target: Vec<String>,
 
     #[command(flatten)]
@@ -130,6 +130,7 @@ async fn workloads(
     if chosen.is_empty() {
         return Err(Problem::new("no manifest is a pod or has a pod template").into());
     }
+    let chosen = chosen_among(&arguments.target, chosen)?;
     let read = async {
         let mut workloads = Vec::new();
         for (manifest, resource) in chosen {
@@ -140,6 +141,45 @@ async fn workloads(
     };
     let (workloads, server) = tokio::join!(read, server(cluster));
     Ok((workloads?, server?))
+}
+
+/// The workload that was named, or without a name those that no other in the manifests makes.
+fn chosen_among<'m>(
+    target: &[String],
+    all: Vec<(&'m Object, &'static Resource)>,
+) -> Result<Vec<(&'m Object, &'static Resource)>, Problem> {
+    if target.is_empty() {
+        let is_made = |object: &Object| {
+            controller(object.value()).is_some_and(|owner| {
+                all.iter().any(|(other, _)| {
+                    other.kind() == owner.kind
+                        && other.name() == owner.name
+                        && other.namespace() == object.namespace()
+                })
+            })
+        };
+        let heads = all.iter().filter(|(object, _)| !is_made(object));
+        return Ok(heads.copied().collect());
+    }
+    let named = Words::parse(target, resource::POD, WORKLOADS)?.one()?;
+    let found: Vec<_> = all
+        .iter()
+        .filter(|(object, resource)| *resource == named.resource && object.name() == named.name)
+        .copied()
+        .collect();
+    if found.is_empty() {
+        let names: Vec<_> = all
+            .iter()
+            .map(|(object, resource)| format!("{}/{}", resource.singular, object.name()))
+            .collect();
+        return Err(Problem::new(format!(
+            "the manifests have no {}/{}, they have {}",
+            named.resource.singular,
+            named.name,
+            names.join(", ")
+        )));
+    }
+    Ok(found)
 }
 
 async fn server(cluster: Option<&Cluster>) -> Result<Server, Problem> {

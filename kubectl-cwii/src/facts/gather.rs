@@ -31,6 +31,10 @@ pub(crate) struct Request<'a> {
     pub(crate) labels: &'a str,
 }
 
+fn is_account(named: &Named) -> bool {
+    named.resource.kind == "ServiceAccount"
+}
+
 impl Request<'_> {
     /// The namespace that a sweep is kept to.
     fn only(&self) -> Option<&str> {
@@ -118,6 +122,10 @@ impl Request<'_> {
         surroundings: &mut Surroundings,
     ) -> Result<Vec<Workload>, Problem> {
         let chosen = match self.words {
+            // Nothing leads from a ServiceAccount to its pods, so those of its namespace are gone through.
+            Words::Objects(named) if named.iter().any(is_account) => {
+                self.sweep(source, store, surroundings).await?
+            }
             Words::Objects(named) => self.objects(named, source, store, surroundings).await?,
             _ if surroundings.has_files => self.manifests(source, store, surroundings).await?,
             _ => self.sweep(source, store, surroundings).await?,
@@ -299,10 +307,27 @@ impl Request<'_> {
                 .into_iter()
                 .filter(|workload| workload.is_of(store, resource.kind))
                 .collect(),
-            _ => all,
+            Words::Objects(named) => {
+                for named in named {
+                    self.existing(store, named)?;
+                }
+                let is_meant = |workload: &Workload| {
+                    let mut named = named.iter();
+                    named.any(|one| workload.belongs_to(store, one.resource.kind, &one.name))
+                };
+                all.into_iter().filter(is_meant).collect()
+            }
+            Words::Nothing => all,
         };
         if chosen.is_empty() {
-            return Err(Problem::new(format!("there is no workload in {place}")));
+            let of = match self.words {
+                Words::Objects(named) => {
+                    let names: Vec<_> = named.iter().map(ToString::to_string).collect();
+                    format!(" of {}", names.join(", "))
+                }
+                _ => String::new(),
+            };
+            return Err(Problem::new(format!("there is no workload{of} in {place}")));
         }
         Ok(chosen)
     }
@@ -317,7 +342,7 @@ impl Request<'_> {
         let mut calls = BTreeSet::new();
         let (mut later, mut namespaces) = (Vec::new(), BTreeSet::new());
         match self.words {
-            Words::Objects(named) => {
+            Words::Objects(named) if !named.iter().any(is_account) => {
                 for named in named {
                     let key = Key::new(named.resource.kind, &self.namespace, &named.name);
                     calls.insert(Read::Object(key));

@@ -153,8 +153,15 @@ impl Workload {
                 .any(|owner| kind_of(&owner.api_version, &owner.kind) == kind)
     }
 
-    /// Whether it is this object, or made by it.
+    /// Whether it is this object, or made by it, or has its identity.
     pub(crate) fn belongs_to(&self, store: &Store, kind: &str, name: &str) -> bool {
+        if kind == "ServiceAccount" {
+            let Fact::Known(pod) = &self.pod else {
+                return false;
+            };
+            let account = pod.text("/spec/serviceAccountName").unwrap_or_default();
+            return name == if account.is_empty() { "default" } else { account };
+        }
         self.target.kind == kind && self.target.name == name
             || self
                 .owners(store)

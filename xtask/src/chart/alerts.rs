@@ -48,7 +48,10 @@ pub(super) fn samples() -> Samples {
     }
     // Has no value before the API server has said something.
     let kinds = samples.get("cwii_webhook_cache_synced").cloned();
-    samples.insert("cwii_webhook_cache_age_seconds".into(), kinds.unwrap_or_default());
+    samples.insert(
+        "cwii_webhook_cache_age_seconds".into(),
+        kinds.unwrap_or_default(),
+    );
     for (name, labels) in OF_THE_API_SERVER {
         let labels = labels.iter().map(|&label| label.to_owned()).collect();
         samples.insert((*name).to_owned(), labels);
@@ -157,7 +160,10 @@ const OF_THE_API_SERVER: &[(&str, &[&str])] = &[
         "apiserver_admission_webhook_admission_duration_seconds_bucket",
         &["name", "type", "operation", "rejected", "le"],
     ),
-    ("apiserver_admission_webhook_fail_open_count", &["name", "type"]),
+    (
+        "apiserver_admission_webhook_fail_open_count",
+        &["name", "type"],
+    ),
     (
         "apiserver_admission_webhook_rejection_count",
         &["name", "type", "operation", "error_type", "rejection_code"],
@@ -171,9 +177,14 @@ mod tests {
     #[test]
     fn metrics_and_their_labels_are_found_in_an_expression() {
         assert_eq!(
-            selectors(r#"sum by (le) (rate(cwii_a_bucket{job="x}",kind=~"a|b"}[5m])) > on() cwii_b"#),
+            selectors(
+                r#"sum by (le) (rate(cwii_a_bucket{job="x}",kind=~"a|b"}[5m])) > on() cwii_b"#
+            ),
             [
-                ("cwii_a_bucket".to_owned(), vec!["job".to_owned(), "kind".to_owned()]),
+                (
+                    "cwii_a_bucket".to_owned(),
+                    vec!["job".to_owned(), "kind".to_owned()]
+                ),
                 ("cwii_b".to_owned(), vec![]),
             ]
         );

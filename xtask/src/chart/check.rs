@@ -39,29 +39,89 @@ pub(super) fn blind_spots(values: &Value, objects: &[Value]) -> Vec<String> {
     const CONTAINER: &str = "/spec/template/spec/containers/0";
     const WEBHOOK: &str = "/webhooks/0";
     let cases = [
-        ("Deployment", POD, "/securityContext/runAsNonRoot", json!(false)),
+        (
+            "Deployment",
+            POD,
+            "/securityContext/runAsNonRoot",
+            json!(false),
+        ),
         ("Deployment", POD, "/securityContext/runAsUser", json!(0)),
         ("Deployment", POD, "/serviceAccountName", json!("default")),
-        ("Deployment", CONTAINER, "/securityContext/readOnlyRootFilesystem", json!(false)),
-        ("Deployment", CONTAINER, "/securityContext/capabilities/add", json!(["NET_ADMIN"])),
-        ("Deployment", CONTAINER, "/resources/limits/cpu", json!("100m")),
-        ("Deployment", CONTAINER, "/image", json!("cwii-webhook:latest")),
-        ("Deployment", CONTAINER, "/args/0", json!("--no-such-flag=1")),
+        (
+            "Deployment",
+            CONTAINER,
+            "/securityContext/readOnlyRootFilesystem",
+            json!(false),
+        ),
+        (
+            "Deployment",
+            CONTAINER,
+            "/securityContext/capabilities/add",
+            json!(["NET_ADMIN"]),
+        ),
+        (
+            "Deployment",
+            CONTAINER,
+            "/resources/limits/cpu",
+            json!("100m"),
+        ),
+        (
+            "Deployment",
+            CONTAINER,
+            "/image",
+            json!("cwii-webhook:latest"),
+        ),
+        (
+            "Deployment",
+            CONTAINER,
+            "/args/0",
+            json!("--no-such-flag=1"),
+        ),
         ("Deployment", CONTAINER, "/ports/0/name", json!("other")),
-        ("Deployment", "/spec/selector", "/matchLabels/more", json!("x")),
+        (
+            "Deployment",
+            "/spec/selector",
+            "/matchLabels/more",
+            json!("x"),
+        ),
         ("Deployment", "/metadata", "/namespace", json!("default")),
         ("Service", "/metadata", "/labels/helm.sh~1chart", json!("x")),
-        ("Service", "/spec/selector", "/app.kubernetes.io~1component", json!("x")),
+        (
+            "Service",
+            "/spec/selector",
+            "/app.kubernetes.io~1component",
+            json!("x"),
+        ),
         ("Service", "/spec/ports/0", "/port", json!(80)),
         ("ClusterRole", "/rules/0", "/verbs", json!(["get"])),
         ("ClusterRole", "/rules/0", "/verbs/3", json!("delete")),
         ("ClusterRole", "/rules/0", "/resources/3", json!("secrets")),
         ("ClusterRoleBinding", "/roleRef", "/name", json!("x")),
         ("ClusterRoleBinding", "/subjects/0", "/name", json!("x")),
-        ("MutatingWebhookConfiguration", WEBHOOK, "/clientConfig/service/name", json!("x")),
-        ("MutatingWebhookConfiguration", WEBHOOK, "/reinvocationPolicy", json!("Never")),
-        ("MutatingWebhookConfiguration", WEBHOOK, "/sideEffects", json!("Some")),
-        ("MutatingWebhookConfiguration", WEBHOOK, "/failurePolicy", json!("x")),
+        (
+            "MutatingWebhookConfiguration",
+            WEBHOOK,
+            "/clientConfig/service/name",
+            json!("x"),
+        ),
+        (
+            "MutatingWebhookConfiguration",
+            WEBHOOK,
+            "/reinvocationPolicy",
+            json!("Never"),
+        ),
+        (
+            "MutatingWebhookConfiguration",
+            WEBHOOK,
+            "/sideEffects",
+            json!("Some"),
+        ),
+        (
+            "MutatingWebhookConfiguration",
+            WEBHOOK,
+            "/failurePolicy",
+            json!("x"),
+        ),
         (
             "MutatingWebhookConfiguration",
             WEBHOOK,
@@ -146,8 +206,10 @@ impl<'a> Rendering<'a> {
                 ("helm.sh/chart", concat!("cwii-", env!("CARGO_PKG_VERSION"))),
             ] {
                 if object["metadata"]["labels"][label] != expected {
-                    self.problems
-                        .push(format!("{}: label `{label}` is not `{expected}`", title(object)));
+                    self.problems.push(format!(
+                        "{}: label `{label}` is not `{expected}`",
+                        title(object)
+                    ));
                 }
             }
         }
@@ -259,7 +321,10 @@ impl<'a> Rendering<'a> {
         let mut needs = |who: &Value, kind: &str, name: &str| {
             let title = format!("{kind} {name}");
             if !names.contains(&title) {
-                missing.push(format!("{} names {title}, which is not there", self::title(who)));
+                missing.push(format!(
+                    "{} names {title}, which is not there",
+                    self::title(who)
+                ));
             }
         };
         for kind in ["RoleBinding", "ClusterRoleBinding"] {
@@ -319,13 +384,19 @@ impl<'a> Rendering<'a> {
         is(webhooks.len() == 1, "has not one webhook");
         let webhook = webhooks.first().copied().unwrap_or(&Value::Null);
         is(webhook["name"] == "mutate.cwii.dev", "has another name");
-        is(webhook["reinvocationPolicy"] == "IfNeeded", "is not asked again");
+        is(
+            webhook["reinvocationPolicy"] == "IfNeeded",
+            "is not asked again",
+        );
         let config_maps = self.values["configMapDelivery"] == true;
         let side_effects = if config_maps { "NoneOnDryRun" } else { "None" };
         is(webhook["sideEffects"] == side_effects, "hides side effects");
         let policy = self.values.pointer("/webhook/failurePolicy");
         let policy = policy.and_then(Value::as_str).unwrap_or("Ignore");
-        is(webhook["failurePolicy"] == policy, "has another failurePolicy");
+        is(
+            webhook["failurePolicy"] == policy,
+            "has another failurePolicy",
+        );
         let given = text(self.values, "/certificates/existing/caBundle");
         let bundle = webhook["clientConfig"].get("caBundle");
         is(
@@ -378,13 +449,18 @@ impl<'a> Rendering<'a> {
                     ));
                 }
             }
-            Err(error) => self.problems.push(format!("the doctor cannot read it: {error}")),
+            Err(error) => self
+                .problems
+                .push(format!("the doctor cannot read it: {error}")),
         }
         let settings = &options.settings;
         for (provider, enabled) in settings.enabled.iter() {
-            let asked = self.values.pointer(&format!("/providers/{provider}/enabled"));
+            let asked = self
+                .values
+                .pointer(&format!("/providers/{provider}/enabled"));
             if *enabled != (asked != Some(&Value::Bool(false))) {
-                self.problems.push(format!("`providers.{provider}.enabled` has no effect"));
+                self.problems
+                    .push(format!("`providers.{provider}.enabled` has no effect"));
             }
         }
         if let Some(variables) = self.values["verifyEnv"].as_object() {
@@ -396,7 +472,8 @@ impl<'a> Rendering<'a> {
                 .collect();
             for (name, value) in variables {
                 if got.get(name) != Some(value) {
-                    self.problems.push(format!("`verifyEnv.{name}` has no effect"));
+                    self.problems
+                        .push(format!("`verifyEnv.{name}` has no effect"));
                 }
             }
         }
@@ -433,7 +510,9 @@ impl<'a> Rendering<'a> {
             let writes = each(&rule["verbs"])
                 .filter_map(Value::as_str)
                 .any(|verb| !["get", "list", "watch"].contains(&verb));
-            let named = rule["resourceNames"].as_array().is_some_and(|n| n.len() == 1);
+            let named = rule["resourceNames"]
+                .as_array()
+                .is_some_and(|n| n.len() == 1);
             let resources = each(&rule["resources"]).filter_map(Value::as_str);
             let resources: Vec<&str> = resources.collect();
             let own = match resources[..] {
@@ -481,11 +560,18 @@ impl<'a> Rendering<'a> {
 
 /// Kind and name.
 pub(super) fn title(object: &Value) -> String {
-    format!("{} {}", text(object, "/kind"), text(object, "/metadata/name"))
+    format!(
+        "{} {}",
+        text(object, "/kind"),
+        text(object, "/metadata/name")
+    )
 }
 
 pub(super) fn text<'a>(value: &'a Value, pointer: &str) -> &'a str {
-    value.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
+    value
+        .pointer(pointer)
+        .and_then(Value::as_str)
+        .unwrap_or_default()
 }
 
 fn each(value: &Value) -> impl Iterator<Item = &Value> {

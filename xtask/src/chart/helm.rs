@@ -36,7 +36,9 @@ impl Helm {
     /// `helm lint --strict`.
     pub(super) fn lint(&self, values: &Path) -> Result<()> {
         let mut command = Command::new(&self.binary);
-        command.args(["lint", "--strict", "--quiet"]).arg(&self.chart);
+        command
+            .args(["lint", "--strict", "--quiet"])
+            .arg(&self.chart);
         process::output(command.arg("--values").arg(values)).map(drop)
     }
 
@@ -44,8 +46,8 @@ impl Helm {
     pub(super) fn objects(&self, values: &Path, further: &[&str]) -> Result<Vec<Value>> {
         let text = process::output(&mut self.template(values, further))?;
         let mut objects = Vec::new();
-        for document in serde_saphyr::from_multiple::<Value>(&text)
-            .context("what Helm printed is no YAML")?
+        for document in
+            serde_saphyr::from_multiple::<Value>(&text).context("what Helm printed is no YAML")?
         {
             if !document.is_null() {
                 objects.push(document);

@@ -48,16 +48,26 @@ pub(crate) fn run(check: bool) -> Result<()> {
         let (expressions, unknown) = alerts::unknown(&objects, &samples)?;
         wrong.extend(unknown);
         if expressions > 0 {
-            println!("    {expressions} expressions, {} metrics known", samples.len());
+            println!(
+                "    {expressions} expressions, {} metrics known",
+                samples.len()
+            );
             println!("    {}", promtool::check(&objects)?);
         }
-        problems.extend(wrong.into_iter().map(|problem| format!("{name}: {problem}")));
+        problems.extend(
+            wrong
+                .into_iter()
+                .map(|problem| format!("{name}: {problem}")),
+        );
     }
     if !check {
         return Ok(());
     }
     if !problems.is_empty() {
-        bail!("the chart breaks its promises:\n  {}", problems.join("\n  "));
+        bail!(
+            "the chart breaks its promises:\n  {}",
+            problems.join("\n  ")
+        );
     }
     let refused = refusals::check(&helm, &files::accepted()?)?;
     println!("  {refused} wrong values, each refused by Helm with its path");

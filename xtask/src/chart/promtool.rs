@@ -27,7 +27,9 @@ pub(super) fn check(objects: &[Value]) -> Result<String> {
     run(&["check", "rules", "--lint=all", "--lint-fatal", "rules.yaml"])?;
     run(&["test", "rules", "cases.yaml"])?;
     let count = CASES.matches("\n  - name: ").count();
-    Ok(format!("promtool accepts the rules, and {count} cases hold"))
+    Ok(format!(
+        "promtool accepts the rules, and {count} cases hold"
+    ))
 }
 
 const CASES: &str = include_str!("alerts.test.yaml");

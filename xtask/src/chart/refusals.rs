@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 
 use super::helm::Helm;
 
-/// Misspells a key in every object and gives every value a wrong type.
+/// Misspells a key in every object, gives every value a wrong type, and tries what the webhook could not start with.
 pub(super) fn check(helm: &Helm, schema: &Value) -> Result<usize> {
     let mut places = Places::default();
     places.collect("", schema);
@@ -26,10 +26,33 @@ pub(super) fn check(helm: &Helm, schema: &Value) -> Result<usize> {
             }
         }
     }
+    let senseless = [
+        (
+            json!({ "agent": { "image": { "tag": "latest" } } }),
+            "`agent.image.tag` is `latest`: ",
+        ),
+        (
+            json!({ "certificates": { "existing": { "caBundle": "LS0tLS1CRUdJTg==" } } }),
+            "at '/certificates/existing/caBundle': ",
+        ),
+        (
+            json!({ "webhook": { "failurePolicy": "fail" } }),
+            "at '/webhook/failurePolicy': value must be one of 'Ignore', 'Fail'",
+        ),
+        (
+            json!({ "providers": { "gcp": { "defaultDelivery": "config-map" } } }),
+            "which needs `configMapDelivery: true`",
+        ),
+    ];
+    for (wrong, words) in &senseless {
+        if !helm.refusal(wrong)?.contains(words) {
+            missing.push((*words).to_owned());
+        }
+    }
     if !missing.is_empty() {
         bail!("Helm does not say:\n  {}", missing.join("\n  "));
     }
-    Ok(places.keys.len() + places.types.len())
+    Ok(places.keys.len() + places.types.len() + senseless.len())
 }
 
 /// Where something can be wrong: path, a wrong value, and what Helm then says.
@@ -61,7 +84,11 @@ impl Places {
         } else {
             json!("wrong")
         };
-        let got = if wrong.is_boolean() { "boolean" } else { "string" };
+        let got = if wrong.is_boolean() {
+            "boolean"
+        } else {
+            "string"
+        };
         self.types.push((
             path.to_owned(),
             wrong,

@@ -103,6 +103,7 @@ struct Image {
 #[derive(JsonSchema, Serialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Agent {
+    /// Image of injected containers that write credentials or verify.
     image: OtherImage,
     resources: AgentResources,
 }
@@ -126,7 +127,9 @@ struct OtherImage {
 #[derive(JsonSchema, Serialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct AgentResources {
+    /// What is set aside.
     requests: AgentResourceList,
+    /// What is the most.
     limits: AgentResourceList,
 }
 
@@ -174,6 +177,7 @@ struct Az {
     default_tenant_id: String,
     /// Entra authority where no `cwii.dev/az-authority-host` is set. Recommended: azure-identity for Python takes the
     /// federated token only where one is set.
+    #[schemars(regex(pattern = r"^(https://.*)?$"))]
     default_authority_host: String,
 }
 
@@ -203,7 +207,10 @@ struct Webhook {
     /// How long the API server waits.
     #[schemars(range(min = 1, max = 10))]
     timeout_seconds: u32,
+    /// Namespaces whose pods the webhook is asked about. Empty: all but the excluded ones. With `matchLabels:
+    /// {cwii.dev/enabled: "true"}` namespaces have to opt in by that label.
     namespace_selector: LabelSelector,
+    /// Pods that the webhook is asked about, by their labels. Empty: all.
     object_selector: LabelSelector,
     /// Namespaces whose pods the webhook is not asked about. The release's own is always among them.
     excluded_namespaces: Vec<String>,
@@ -283,6 +290,7 @@ struct Existing {
     /// Secret with `tls.crt` and `tls.key`, for `<name>-webhook.<namespace>.svc`; empty: `<name>-webhook-tls`.
     secret_name: String,
     /// Authority of that certificate, PEM. Empty: somebody else writes `caBundle` into the MutatingWebhookConfiguration.
+    #[schemars(regex(pattern = r"^\s*(-----BEGIN CERTIFICATE-----[\s\S]*)?$"))]
     ca_bundle: String,
 }
 
@@ -346,7 +354,8 @@ struct Toleration {
     toleration_seconds: Option<i64>,
 }
 
-/// A NetworkPolicy around the webhook: in to its two ports, out to DNS and the API server.
+/// A NetworkPolicy around the webhook: in to its two ports, out to DNS and the API server. Where another one lets nothing
+/// out of the namespace, `helm test` needs a way to the API server, too.
 #[derive(JsonSchema, Serialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct NetworkPolicy {
@@ -413,6 +422,7 @@ struct Dashboard {
 #[derive(JsonSchema, Serialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Test {
+    /// Image of the doctor.
     image: OtherImage,
 }
 

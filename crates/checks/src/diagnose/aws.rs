@@ -70,7 +70,7 @@ fn particulars(case: &Case<'_>, row: &Row, finding: Finding) -> Finding {
             finding
                 .evidence("role", role)
                 .evidence("principal", provider)
-                .evidence("conditions", format!("{key}:aud = {audience}, {key}:sub = {subject}"))
+                .evidence("must admit", format!("{key}:aud = {audience}, {key}:sub = {subject}"))
                 .command(format!(
                     "aws iam get-role --role-name {} --query Role.AssumeRolePolicyDocument",
                     shell(name)

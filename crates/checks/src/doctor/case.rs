@@ -220,6 +220,27 @@ impl<'a> Case<'a> {
         Ok(layers(self.facts, self.pod()?))
     }
 
+    /// Those scopes that could be read, and the plan that they alone make: right in what it says of a value of theirs, not
+    /// in what a pod receives.
+    ///
+    /// # Errors
+    ///
+    /// The pod could not be read.
+    pub fn known(&self) -> Result<(Vec<Layer>, Result<Plan, Denial>), Gap> {
+        let pod = self.pod()?;
+        for need in [
+            Need::Owners,
+            Need::ServiceAccount,
+            Need::Namespace,
+            Need::WebhookSettings,
+        ] {
+            self.look(need);
+        }
+        let template = self.template();
+        let made = template.as_ref().unwrap_or(pod);
+        Ok((layers(self.facts, pod), plan(self.facts, made)))
+    }
+
     /// The place of a setting with provenance.
     #[must_use]
     pub fn source_subject(&self, source: &Source) -> Option<Subject> {

@@ -36,6 +36,18 @@ impl Outcome {
             Self::Found(findings)
         }
     }
+
+    /// What was found in what could be looked at. A pass takes all of it; a finding does not.
+    ///
+    /// # Errors
+    ///
+    /// Nothing was found, and something could not be looked at.
+    pub fn despite(findings: Vec<Finding>, unread: Option<Gap>) -> Result<Self, Gap> {
+        match unread {
+            Some(gap) if findings.is_empty() => Err(gap),
+            _ => Ok(Self::of(findings)),
+        }
+    }
 }
 
 /// Where a code is settled that no rule of the doctor settles.

@@ -187,7 +187,7 @@ pub(super) fn unsettled(report: &Report, status: Status) -> Vec<Unsettled> {
     let mut reasons: BTreeMap<String, Unsettled> = BTreeMap::new();
     for result in report.of_status(status) {
         let why = match result.settled_by {
-            Some(flag) => format!("settled by `{flag}`"),
+            Some(flag) => settled_by(flag, &result.message),
             None if result.need.is_none() && !result.blocked_by.is_empty() => {
                 format!("blocked by {}", result.blocked_by.join(", "))
             }
@@ -210,6 +210,15 @@ pub(super) fn unsettled(report: &Report, status: Status) -> Vec<Unsettled> {
         .into_iter()
         .filter_map(|why| reasons.remove(&why))
         .collect()
+}
+
+/// By which flag; where it was given already, that something is still missing.
+pub(super) fn settled_by(flag: &str, why: &str) -> String {
+    if flag == "--trust" && !why.starts_with(flag) {
+        format!("settled by further documents for `{flag}`, which `-o wide` names")
+    } else {
+        format!("settled by `{flag}`")
+    }
 }
 
 fn header(target: &Place, mechanisms: &[Mechanism], context: &Cluster, style: &Style) -> String {

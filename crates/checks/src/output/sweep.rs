@@ -9,6 +9,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{
+    human::settled_by,
     model::{
         self, CheckResult, Cluster, Context, Place, Policy, Schema, Status, Step, StepState, Tool,
         Verdict,
@@ -247,7 +248,7 @@ impl SweepBuilder {
                 State::Skipped { why, need } => {
                     let flag = need.and_then(Need::flag);
                     let why = match flag {
-                        Some(flag) => format!("settled by `{flag}`"),
+                        Some(flag) => settled_by(flag, why),
                         None => neutral(why, workload, pod),
                     };
                     let tally = self.skipped.entry(why).or_default();

@@ -45,7 +45,7 @@ pub(super) fn sample() -> Examination {
         (
             "AWS05",
             State::Skipped {
-                why: "trust documents were not given".into(),
+                why: "--trust would show the trust documents".into(),
                 need: Some(Need::Trust),
             },
         ),
@@ -585,7 +585,7 @@ fn the_exit_code_is_settled_before_the_format() {
         blocked_by: vec!["AWS12"],
     };
     let skipped = || State::Skipped {
-        why: "not asked for".into(),
+        why: "--trust would show the trust documents".into(),
         need: Some(Need::Trust),
     };
     let strict = Policy {
@@ -656,7 +656,7 @@ fn a_stage_is_as_bad_as_the_worst_that_belongs_to_it() {
         step.state
     };
     let trust = || State::Skipped {
-        why: "no documents".into(),
+        why: "--trust would show the trust documents".into(),
         need: Some(Need::Trust),
     };
     let pod = || State::Skipped {
@@ -759,7 +759,7 @@ fn what_no_flag_settles_takes_one_line_unless_everything_is_wanted() {
         need,
     };
     let report = report(&examination(vec![
-        ("AWS05", skipped("a", Some(Need::Trust))),
+        ("AWS05", skipped("--trust would show it", Some(Need::Trust))),
         ("ISS06", skipped("b", None)),
         ("TOK05", skipped("c", Some(Need::Events))),
         ("TOK09", skipped("c", Some(Need::Events))),

@@ -149,7 +149,7 @@ fn finish(case: &Case<'_>, given: &Given, finding: Finding, right: Option<String
         Some(command) => {
             restarted(finding.command(command), case).applicable(Applicability::Unsafe)
         }
-        None => finding.evidence("role", quote(&right)),
+        None => restarted(finding, case),
     }
 }
 

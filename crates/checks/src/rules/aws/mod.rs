@@ -373,7 +373,7 @@ impl<'a> Ruling<'a> {
     fn with_policy(&self, finding: Finding, summary: &str) -> Finding {
         match self.mended() {
             Some(policy) => finding
-                .fix(summary)
+                .fix(format!("{summary}; the command keeps what the policy admits today, drop what nobody uses"))
                 .command(update_policy(&self.role, &policy))
                 .applicable(Applicability::Unsafe),
             None => finding.fix(summary).command(format!(

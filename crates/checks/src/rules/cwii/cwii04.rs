@@ -38,11 +38,12 @@ use serde_json::Value;
 use crate::{
     catalogue,
     doctor::{Case, Gap, Need, Object, Outcome, Rule},
+    facts::Fact,
     report::Finding,
     rules::words::quote,
 };
 
-pub(super) const RULE: Rule = Rule::new("CWII04", &[Need::Pod], check).blocked_by(&[
+pub(super) const RULE: Rule = Rule::new("CWII04", &[Need::Pod, Need::Trust], check).blocked_by(&[
     "POD02", "POD10", "POD13", "POD16", "POD17", "POD19", "POD21", "CWII01", "TOK02", "TOK03", "TOK04", "TOK05",
     "TOK06", "TOK09", "ISS01", "ISS02", "ISS03", "ISS05", "ISS06", "ISS08", "ISS10", "ISS14",
     "AWS01", "AWS02", "AWS03", "AWS04", "AWS05", "AWS06", "AWS07", "AWS09", "AWS10", "AWS15", "GCP01",
@@ -59,6 +60,7 @@ fn check(case: &Case<'_>) -> Result<Outcome, Gap> {
         .map(|provider| (names::verify_container(provider), provider))
         .into_iter()
         .chain([(names::GCP_CREDENTIALS_WRITER, Provider::Gcp)]);
+    let has_trust = matches!(case.look(Need::Trust).trust, Fact::Known(_));
     let mut findings = Vec::new();
     let mut looked = false;
     for (name, provider) in names {
@@ -69,7 +71,7 @@ fn check(case: &Case<'_>) -> Result<Outcome, Gap> {
         let status = pod
             .list("/status/initContainerStatuses")
             .find(|status| named(status, name));
-        if let Some(finding) = status.and_then(|status| of_status(name, provider, status)) {
+        if let Some(finding) = status.and_then(|status| of_status(name, provider, status, has_trust)) {
             let namespace = case.namespace_name();
             findings.push(
                 finding
@@ -100,14 +102,14 @@ fn named(element: &Value, name: &str) -> bool {
     element.get("name").and_then(Value::as_str) == Some(name)
 }
 
-fn of_status(name: &str, provider: Provider, status: &Value) -> Option<Finding> {
+fn of_status(name: &str, provider: Provider, status: &Value, has_trust: bool) -> Option<Finding> {
     let restarts = status.get("restartCount").and_then(Value::as_u64).unwrap_or(0);
     let text = |pointer: &str| status.pointer(pointer).and_then(Value::as_str);
     let ended = ["/state/terminated", "/lastState/terminated"]
         .into_iter()
         .find_map(|pointer| status.pointer(pointer));
     let finding = match ended {
-        Some(ended) => of_end(name, provider, ended)?,
+        Some(ended) => of_end(name, provider, ended, has_trust)?,
         None => {
             let reason = text("/state/waiting/reason")?;
             let fix = match reason {
@@ -134,7 +136,7 @@ fn of_status(name: &str, provider: Provider, status: &Value) -> Option<Finding> 
     })
 }
 
-fn of_end(name: &str, provider: Provider, ended: &Value) -> Option<Finding> {
+fn of_end(name: &str, provider: Provider, ended: &Value, has_trust: bool) -> Option<Finding> {
     let exit = ended.get("exitCode").and_then(Value::as_i64).unwrap_or(0);
     let message = ended.get("message").and_then(Value::as_str).unwrap_or_default();
     let cloud = provider.display_name();
@@ -174,9 +176,11 @@ fn of_end(name: &str, provider: Provider, ended: &Value) -> Option<Finding> {
         .evidence("exit code", exit.to_string())
         .evidence_from("verified", shorten(&result.at), format!("init container `{name}`"));
     if let Some(error) = &result.provider_error {
+        // Entra repeats the code in its text, and ends it with lines of trace ids.
+        let text = error.message.lines().next().unwrap_or_default().trim_end();
         finding = finding.answered(match &error.code {
-            Some(code) => format!("{code}: {}", error.message),
-            None => error.message.clone(),
+            Some(code) if !text.starts_with(code.as_str()) => format!("{code}: {text}"),
+            _ => text.to_owned(),
         });
     }
     // What the agent wrote for people stands before its line of JSON.
@@ -185,8 +189,9 @@ fn of_end(name: &str, provider: Provider, ended: &Value) -> Option<Finding> {
     }
     finding = match entry {
         Some(entry) => finding.fix(format!(
-            "`kubectl cwii explain {}` tells what mends it; with `--trust` the doctor names the clause",
-            entry.code
+            "`kubectl cwii explain {}` tells what mends it{}",
+            entry.code,
+            if has_trust { "" } else { "; with `--trust` the doctor names the clause" }
         )),
         None => finding.fix("read the container's log"),
     };

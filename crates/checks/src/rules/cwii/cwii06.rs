@@ -59,9 +59,12 @@ pub(super) const RULE: Rule = Rule::new(
 .blocked_by(&["POD08", "AWS10", "AZ01", "AZ02", "GCP01"]);
 
 fn check(case: &Case<'_>) -> Result<Outcome, Gap> {
-    let plan = match case.replay()?.plan {
-        Ok(plan) => plan,
-        Err(denial) => return Ok(Outcome::Found(vec![denied(case, &denial)])),
+    let unread = case.plan().err();
+    let plan = match (case.known()?.1, &unread) {
+        (Ok(plan), _) => plan,
+        (Err(denial), None) => return Ok(Outcome::Found(vec![denied(case, &denial)])),
+        // Whoever could not be read may have switched the provider off.
+        (Err(_), Some(gap)) => return Err(gap.clone()),
     };
     let mut findings = Vec::new();
     for warning in plan
@@ -94,10 +97,10 @@ fn check(case: &Case<'_>) -> Result<Outcome, Gap> {
         }
         findings.push(finding);
     }
-    if findings.is_empty() && is_silent(case)? {
+    if findings.is_empty() && unread.is_none() && is_silent(case)? {
         return Ok(Outcome::not_applicable("cwii is not asked for"));
     }
-    Ok(Outcome::of(findings))
+    Outcome::despite(findings, unread)
 }
 
 fn denied(case: &Case<'_>, denial: &Denial) -> Finding {

@@ -94,7 +94,7 @@ fn is_of_a_late_container(pod: &Object, replay: &Replay, pointer: &str) -> bool 
 
 /// The annotation that a warning speaks of: its place, its key and its value.
 fn place_of<'a>(case: &Case<'a>, warning: &Warning) -> Option<(Place<'a>, &'a str, &'a str)> {
-    let layers = case.layers().ok()?;
+    let (layers, _) = case.known().ok()?;
     let text = warning.as_str();
     let (mut key_found, mut object_found) = (None, None);
     let mut first = usize::MAX;

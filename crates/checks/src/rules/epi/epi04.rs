@@ -98,6 +98,11 @@ fn check(case: &Case<'_>) -> Result<Outcome, Gap> {
         )
         .filter(|(reason, _)| is_known(reason, cluster.is_some()))
         .collect();
+    // A statement for another principal says nothing of this one with its actions and conditions.
+    let misses = match misses.iter().find(|(reason, _)| is_of_principal(reason)) {
+        Some(principal) => vec![*principal],
+        None => misses,
+    };
     if misses.is_empty() {
         return Err(Gap::Unknown(
             Need::Trust,
@@ -152,6 +157,13 @@ fn is_known(reason: &Reason, cluster_known: bool) -> bool {
     let key = miss.key.to_ascii_lowercase();
     let of_cluster = key.contains("eks-cluster") || key.starts_with("aws:source") || key == "aws:requestedregion";
     miss.status != KeyStatus::NotKnown && (cluster_known || !of_cluster)
+}
+
+fn is_of_principal(reason: &Reason) -> bool {
+    matches!(
+        reason,
+        Reason::PrincipalMismatch { .. } | Reason::NoAllowStatement
+    )
 }
 
 fn describe(reason: &Reason) -> String {

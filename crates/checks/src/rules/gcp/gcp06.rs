@@ -91,7 +91,7 @@ fn check(case: &Case<'_>) -> Result<Outcome, Gap> {
             },
         )
         .answered("Google will answer: invalid_request: The size of mapped attribute google.subject exceeds the 127 bytes limit. Either modify your attribute mapping or the incoming assertion to produce a mapped attribute that is less than 127 bytes.")
-        .fix("map what follows `system:serviceaccount:`, or give the ServiceAccount a shorter name");
+        .fix("map what follows `system:serviceaccount:`, which every binding of the provider to a subject then has to name, or give the ServiceAccount a shorter name");
         if short.len() <= MAX_SUBJECT_BYTES
             && let Some(provider) = provider
         {

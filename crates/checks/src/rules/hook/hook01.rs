@@ -69,11 +69,7 @@ fn check(case: &Case<'_>) -> Result<Outcome, Gap> {
         }
         let mut finding = Finding::new(
             "HOOK01",
-            format!(
-                "no MutatingWebhookConfiguration calls {}, which would inject {}",
-                wish.family.name,
-                wish.mechanism.kind.name()
-            ),
+            format!("no MutatingWebhookConfiguration calls {}", wish.family.name),
         )
         .of(wish.mechanism.provider)
         .fix(wish.family.install);
@@ -119,7 +115,7 @@ mod tests {
         let fixture = Fixture::wanting().with(|facts| facts.webhooks = Fact::Known(Vec::new()));
         assert_eq!(
             fixture.messages("HOOK01"),
-            ["no MutatingWebhookConfiguration calls cwii, which would inject cwii"]
+            ["no MutatingWebhookConfiguration calls cwii's webhook"]
         );
         assert_eq!(fixture.severities("HOOK01"), [Severity::Error]);
     }

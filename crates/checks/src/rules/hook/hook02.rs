@@ -167,7 +167,7 @@ mod tests {
         ));
         assert_eq!(
             finding.message,
-            "cwii is not called for this pod: `namespaceSelector` of webhook `mutate.cwii.dev` excludes it"
+            "cwii's webhook is not called for this pod: `namespaceSelector` of webhook `mutate.cwii.dev` excludes it"
         );
         assert_eq!(
             finding.evidence[0].value,

@@ -57,7 +57,7 @@ pub(super) struct Service<'a> {
 
 const FAMILIES: &[Family] = &[
     Family {
-        name: "cwii",
+        name: "cwii's webhook",
         kinds: &[MechanismKind::Cwii],
         webhooks: &["mutate.cwii.dev"],
         names: &["cwii", "cwii-webhook"],

@@ -54,8 +54,9 @@ pub(super) const RULE: Rule = Rule::new(
 
 fn check(case: &Case<'_>) -> Result<Outcome, Gap> {
     case.pod()?;
-    let account = case.service_account()?;
-    case.namespace()?;
+    let account = case.service_account();
+    let unread = account.as_ref().err().cloned().or(case.namespace().err());
+    let account = account.ok().flatten();
     let mut places = Place::all(case);
     let others = match &case.look(Need::Others).others {
         Fact::Known(others) => others.as_slice(),
@@ -95,7 +96,7 @@ fn check(case: &Case<'_>) -> Result<Outcome, Gap> {
             }
         }
     }
-    Ok(Outcome::of(findings))
+    Outcome::despite(findings, unread)
 }
 
 /// Whether the key stands where it is read, too.
