@@ -1,8 +1,7 @@
 //! `write-gcp-credentials`: the init container that puts Google's credentials document into the pod.
 
-use std::fs::{File, Permissions};
+use std::fs::File;
 use std::io::{self, Write as _};
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use cwii_contract::{ExternalAccount, env, external_account::ExternalAccountError};
@@ -75,7 +74,9 @@ pub fn write(document: Option<&str>, path: &Path) -> Result<ExternalAccount, Wri
             .create_new(true)
             .open(&temporary)?;
         file.write_all(document.as_bytes())?;
-        file.set_permissions(Permissions::from_mode(0o444))?;
+        let mut permissions = file.metadata()?.permissions();
+        read_only(&mut permissions);
+        file.set_permissions(permissions)?;
         file.sync_all()?;
         std::fs::rename(&temporary, path)
     })();
@@ -89,8 +90,20 @@ pub fn write(document: Option<&str>, path: &Path) -> Result<ExternalAccount, Wri
     Ok(account)
 }
 
+#[cfg(unix)]
+fn read_only(permissions: &mut std::fs::Permissions) {
+    std::os::unix::fs::PermissionsExt::set_mode(permissions, 0o444);
+}
+
+#[cfg(not(unix))]
+fn read_only(permissions: &mut std::fs::Permissions) {
+    permissions.set_readonly(true);
+}
+
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
     use super::*;
 
     const AUDIENCE: &str =

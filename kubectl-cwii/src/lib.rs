@@ -1,7 +1,7 @@
 //! `kubectl cwii`: one binary as plugin (`kubectl-cwii`), as `cwii`, and as kubectl's completer
 //! (`kubectl_complete-cwii`).
 //!
-//! A library for one reason: man pages and the reference are made from [`command`].
+//! A library for one reason: man pages, the reference and the archives' completions are made from [`command`].
 #![allow(
     clippy::disallowed_methods,
     reason = "the process is where environment and clock come from"
@@ -54,6 +54,12 @@ pub fn exit_codes() -> impl Iterator<Item = (u8, &'static str)> {
 #[must_use]
 pub fn command() -> clap::Command {
     cli::command(Program::Plugin)
+}
+
+/// The scripts by which shells complete the binary under its other name, `cwii`, by the names that shells look for.
+#[must_use]
+pub fn completion_scripts() -> Vec<(String, String)> {
+    commands::completion::scripts()
 }
 
 fn run(program: Program, arguments: Vec<OsString>) -> ExitStatus {

@@ -4,11 +4,11 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::{
-    signal::unix::{Signal, SignalKind, signal},
-    sync::watch,
-    time::sleep,
-};
+#[cfg(unix)]
+use tokio::signal::unix::{Signal as Interrupt, Signal as Terminate, SignalKind, signal};
+#[cfg(windows)]
+use tokio::signal::windows::{CtrlC as Interrupt, CtrlShutdown as Terminate};
+use tokio::{sync::watch, time::sleep};
 
 use crate::{cli::Limit, exit::ExitStatus};
 
@@ -46,8 +46,7 @@ impl Stop {
     ///
     /// The handlers cannot be installed.
     pub(crate) fn install(limit: Limit) -> std::io::Result<Self> {
-        let interrupt = signal(SignalKind::interrupt())?;
-        let terminate = signal(SignalKind::terminate())?;
+        let (interrupt, terminate) = handlers()?;
         let (sender, reason) = watch::channel(None);
         let sender = Arc::new(sender);
         tokio::spawn(listen(Arc::clone(&sender), interrupt, terminate, limit));
@@ -79,11 +78,27 @@ impl Stop {
     }
 }
 
+/// What the system sends a program that is to end: one that a person asked for, one that did not come from them.
+#[cfg(unix)]
+fn handlers() -> std::io::Result<(Interrupt, Terminate)> {
+    Ok((
+        signal(SignalKind::interrupt())?,
+        signal(SignalKind::terminate())?,
+    ))
+}
+
+#[cfg(windows)]
+fn handlers() -> std::io::Result<(Interrupt, Terminate)> {
+    use tokio::signal::windows::{ctrl_c, ctrl_shutdown};
+
+    Ok((ctrl_c()?, ctrl_shutdown()?))
+}
+
 /// The first reason holds. A second signal while the command cleans up ends the process at once.
 async fn listen(
     sender: Arc<watch::Sender<Option<Reason>>>,
-    mut interrupt: Signal,
-    mut terminate: Signal,
+    mut interrupt: Interrupt,
+    mut terminate: Terminate,
     limit: Limit,
 ) {
     let mut timeout = std::pin::pin!(async {

@@ -15,6 +15,7 @@ mod empty_root;
 mod generate;
 mod image;
 mod load;
+mod package;
 mod process;
 mod static_build;
 mod webhook;
@@ -80,6 +81,8 @@ enum Task {
     Bench(BenchArguments),
     /// Measure the webhook under load, beside a server that only echoes, and its memory beside clusters of several sizes
     Load(LoadArguments),
+    /// Make what a release hands out: archives, checksums, bills of materials, Krew's manifest
+    Package(package::Options),
     /// The server that only echoes
     #[command(hide = true)]
     EchoServer { script: PathBuf },
@@ -149,6 +152,7 @@ fn main() -> anyhow::Result<()> {
             webhook: arguments.webhook,
             json: arguments.json,
         }),
+        Task::Package(options) => package::run(&options),
         Task::EchoServer { script } => load::echo_server(&script),
         Task::EmptyRoot { agent } => empty_root::inside(&agent),
         Task::Measure { command } => bench::measure_here(&command),

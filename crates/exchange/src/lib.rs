@@ -29,7 +29,7 @@ use cwii_checks::facts::Exchange;
 use cwii_contract::Provider;
 use jiff::Timestamp;
 
-pub use http::trusted_roots;
+pub use http::{ResolveError, Resolver, trusted_roots};
 pub use issuer::{issuer, jwks};
 
 use run::Run;

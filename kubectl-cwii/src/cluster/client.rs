@@ -39,7 +39,9 @@ use tokio::{sync::Semaphore, time::Instant};
 use tower::{BoxError, ServiceBuilder};
 
 use super::{
-    Access, Resource, exec, proxy,
+    Access, Resource, exec,
+    names::Names,
+    proxy,
     resource::{self, segment},
     tls::{self, Identity},
 };
@@ -214,7 +216,7 @@ impl Cluster {
                 uri.host().unwrap_or_default()
             )
         });
-        let mut http = HttpConnector::new();
+        let mut http = HttpConnector::new_with_resolver(Names::default());
         http.enforce_http(false);
         http.set_nodelay(true);
         http.set_connect_timeout(Some(CONNECT_TIMEOUT));

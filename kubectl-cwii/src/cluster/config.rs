@@ -42,7 +42,10 @@ impl Environment {
         let text = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
         Self {
             kubeconfig: std::env::var_os("KUBECONFIG").filter(|list| !list.is_empty()),
-            home: text("HOME").map(PathBuf::from),
+            // Windows has the second; client-go asks for the first there as well.
+            home: text("HOME")
+                .or_else(|| text("USERPROFILE").filter(|_| cfg!(windows)))
+                .map(PathBuf::from),
             service: text("KUBERNETES_SERVICE_HOST").zip(text("KUBERNETES_SERVICE_PORT")),
             service_account: SERVICE_ACCOUNT.into(),
         }

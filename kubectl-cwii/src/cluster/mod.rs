@@ -4,6 +4,7 @@
 pub(crate) mod client;
 pub(crate) mod config;
 mod exec;
+mod names;
 mod proxy;
 pub(crate) mod resource;
 mod tls;

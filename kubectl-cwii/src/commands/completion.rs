@@ -8,7 +8,12 @@ use std::{
 };
 
 use clap::{Args, ValueEnum};
-use clap_complete::Shell;
+use clap_complete::{Generator as _, Shell};
+#[cfg(unix)]
+use std::os::unix::fs::symlink;
+// Windows lets those who may, developers and administrators; Krew needs the same right there.
+#[cfg(windows)]
+use std::os::windows::fs::symlink_file as symlink;
 
 use crate::{
     cli::{self, Program},
@@ -57,13 +62,23 @@ pub(crate) fn run(arguments: &Completion, context: &mut Context) -> anyhow::Resu
             return Ok(ExitStatus::Success);
         }
     };
+    context.terminal.line(script(shell).trim_end());
+    Ok(ExitStatus::Success)
+}
+
+/// Every script by its file name.
+pub(crate) fn scripts() -> Vec<(String, String)> {
+    [Shell::Bash, Shell::Zsh, Shell::Fish, Shell::PowerShell]
+        .into_iter()
+        .map(|shell| (shell.file_name(Program::Standalone.name()), script(shell)))
+        .collect()
+}
+
+fn script(shell: Shell) -> String {
     let mut script = Vec::new();
     let mut command = cli::command(Program::Standalone);
     clap_complete::generate(shell, &mut command, Program::Standalone.name(), &mut script);
-    context
-        .terminal
-        .line(String::from_utf8_lossy(&script).trim_end());
-    Ok(ExitStatus::Success)
+    String::from_utf8_lossy(&script).into_owned()
 }
 
 /// Puts the completer next to the binary as it was called, which under Krew is a link in Krew's own directory. Relative,
@@ -74,7 +89,7 @@ fn install() -> Result<PathBuf, Problem> {
     })?;
     let directory = binary.parent().unwrap_or(Path::new("."));
     let file = binary.file_name().map(OsString::from).unwrap_or_default();
-    let link = directory.join(COMPLETER);
+    let link = directory.join(format!("{COMPLETER}{}", env::consts::EXE_SUFFIX));
     let refused = |error: &io::Error| {
         Problem::new(format!(
             "`{}` could not be written: {}",
@@ -93,7 +108,7 @@ fn install() -> Result<PathBuf, Problem> {
         Ok(_) => fs::remove_file(&link).map_err(|error| refused(&error))?,
         Err(_) => {}
     }
-    std::os::unix::fs::symlink(&file, &link).map_err(|error| refused(&error))?;
+    symlink(&file, &link).map_err(|error| refused(&error))?;
     Ok(link)
 }
 

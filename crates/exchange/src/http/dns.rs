@@ -3,15 +3,20 @@
 //! `/etc/hosts` first, then `localhost` (RFC 6761, section 6.3: it needs no file), then the name servers, search list and
 //! `ndots` of `/etc/resolv.conf`, as the application in the same pod would see them. There is no fallback to anybody's
 //! public resolver: without a name server the error says so.
+//!
+//! Where programs are not static, on macOS and Windows, the system is asked instead of `/etc/resolv.conf`: it knows of
+//! name servers per domain, which that file has no words for.
 
 use std::{
     fmt,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     path::PathBuf,
-    sync::{Arc, OnceLock},
-    time::Duration,
+    sync::Arc,
 };
+#[cfg(target_os = "linux")]
+use std::{sync::OnceLock, time::Duration};
 
+#[cfg(target_os = "linux")]
 use hickory_resolver::{
     TokioResolver,
     config::{LookupIpStrategy, ResolveHosts, ResolverConfig, ResolverOpts},
@@ -22,23 +27,42 @@ use hickory_resolver::{
 use super::{Traffic, connect::Gauge};
 use crate::files;
 
-/// Resolves names for all clients.
+/// Resolves names as the exchanges do. Cheap to clone.
 #[derive(Clone)]
-pub(crate) struct Resolver(Arc<Inner>);
+pub struct Resolver(Arc<Inner>);
 
 struct Inner {
     hosts: PathBuf,
-    resolv_conf: PathBuf,
     traffic: Arc<Traffic>,
+    #[cfg(target_os = "linux")]
+    resolv_conf: PathBuf,
+    #[cfg(target_os = "linux")]
     name_servers: OnceLock<Result<TokioResolver, String>>,
+}
+
+impl Default for Resolver {
+    fn default() -> Self {
+        Self::system(Arc::default())
+    }
 }
 
 impl Resolver {
     /// The resolver of this machine, or pod. Files are read when the first name needs them.
+    #[cfg(target_os = "linux")]
     pub(crate) fn system(traffic: Arc<Traffic>) -> Self {
         Self::with_files(traffic, "/etc/hosts".into(), "/etc/resolv.conf".into())
     }
 
+    /// The resolver of this machine.
+    #[cfg(not(target_os = "linux"))]
+    pub(crate) fn system(traffic: Arc<Traffic>) -> Self {
+        Self(Arc::new(Inner {
+            hosts: "/etc/hosts".into(),
+            traffic,
+        }))
+    }
+
+    #[cfg(target_os = "linux")]
     fn with_files(traffic: Arc<Traffic>, hosts: PathBuf, resolv_conf: PathBuf) -> Self {
         Self(Arc::new(Inner {
             hosts,
@@ -49,7 +73,11 @@ impl Resolver {
     }
 
     /// All addresses of a name, IPv4 before IPv6; connecting races the families (RFC 8305).
-    pub(crate) async fn lookup(&self, name: &str) -> Result<Vec<IpAddr>, ResolveError> {
+    ///
+    /// # Errors
+    ///
+    /// It has none, or that could not be found out.
+    pub async fn lookup(&self, name: &str) -> Result<Vec<IpAddr>, ResolveError> {
         let bare = name.trim_start_matches('[').trim_end_matches(']');
         if let Ok(address) = bare.parse() {
             return Ok(vec![address]);
@@ -61,6 +89,19 @@ impl Resolver {
         if is_localhost(name) {
             return Ok(vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()]);
         }
+        let addresses = self.asked(name).await?;
+        if addresses.is_empty() {
+            return Err(ResolveError {
+                detail: format!("`{name}` has no address"),
+                transient: true,
+            });
+        }
+        Ok(addresses)
+    }
+
+    /// What the name servers say.
+    #[cfg(target_os = "linux")]
+    async fn asked(&self, name: &str) -> Result<Vec<IpAddr>, ResolveError> {
         let resolver = self
             .0
             .name_servers
@@ -86,13 +127,22 @@ impl Resolver {
                 transient: !error.is_nx_domain(),
             }
         })?;
-        let addresses: Vec<IpAddr> = found.iter().collect();
-        if addresses.is_empty() {
-            return Err(ResolveError {
-                detail: format!("`{name}` has no address"),
+        Ok(found.iter().collect())
+    }
+
+    /// What the system says; it does not tell a name that does not exist from one that it could not ask for.
+    #[cfg(not(target_os = "linux"))]
+    async fn asked(&self, name: &str) -> Result<Vec<IpAddr>, ResolveError> {
+        let _resolving = Gauge::of(&self.0.traffic.resolving);
+        let found = tokio::net::lookup_host((name, 0))
+            .await
+            .map_err(|error| ResolveError {
+                detail: format!("`{name}` cannot be resolved: {error}"),
                 transient: true,
-            });
-        }
+            })?;
+        let mut addresses: Vec<IpAddr> = found.map(|address| address.ip()).collect();
+        addresses.sort_by_key(IpAddr::is_ipv6);
+        addresses.dedup();
         Ok(addresses)
     }
 
@@ -114,6 +164,7 @@ impl Resolver {
             .collect()
     }
 
+    #[cfg(target_os = "linux")]
     fn name_servers(&self) -> Result<TokioResolver, String> {
         let path = self.0.resolv_conf.display().to_string();
         let bytes = files::read(&path, HOSTS_LIMIT)
@@ -124,6 +175,7 @@ impl Resolver {
     }
 }
 
+#[cfg(target_os = "linux")]
 fn build(config: ResolverConfig, mut options: ResolverOpts) -> Result<TokioResolver, String> {
     options.ip_strategy = LookupIpStrategy::Ipv4AndIpv6;
     options.use_hosts_file = ResolveHosts::Never;
@@ -151,7 +203,7 @@ impl reqwest::dns::Resolve for Resolver {
 
 /// A name has no address.
 #[derive(Clone, Debug)]
-pub(crate) struct ResolveError {
+pub struct ResolveError {
     pub(crate) detail: String,
     pub(crate) transient: bool,
 }
@@ -172,7 +224,7 @@ fn is_localhost(name: &str) -> bool {
 /// Nobody's hosts file is as large.
 const HOSTS_LIMIT: u64 = 1024 * 1024;
 
-#[cfg(test)]
+#[cfg(all(test, target_os = "linux"))]
 mod tests {
     use std::fs;
 

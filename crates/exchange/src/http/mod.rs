@@ -35,10 +35,10 @@ use url::Url;
 use crate::{Clock, run::Run};
 
 pub use ca::trusted_roots;
+pub use dns::{ResolveError, Resolver};
 
 pub(crate) use ca::{OwnVariable, Roots};
 pub(crate) use connect::Ahead;
-pub(crate) use dns::Resolver;
 pub(crate) use problem::Trouble;
 pub(crate) use proxy::Proxies;
 
