@@ -72,9 +72,9 @@ impl ExitStatus {
     /// The status with this code.
     pub(crate) fn of(code: u8) -> Self {
         Self::ALL
-        .into_iter()
-        .find(|status| status.code() == code)
-        .unwrap_or(Self::Usage)
+            .into_iter()
+            .find(|status| status.code() == code)
+            .unwrap_or(Self::Usage)
     }
 }
 

@@ -117,7 +117,9 @@ fn pages(root: &Path) -> Result<Vec<Page>> {
     let mut paths: Vec<PathBuf> = BESIDE.iter().map(PathBuf::from).collect();
     let mut folders = vec![PathBuf::from("docs/src")];
     while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(root.join(&folder)).with_context(|| folder.display().to_string())? {
+        for entry in
+            fs::read_dir(root.join(&folder)).with_context(|| folder.display().to_string())?
+        {
             let path = folder.join(entry?.file_name());
             if root.join(&path).is_dir() {
                 folders.push(path);
@@ -131,7 +133,8 @@ fn pages(root: &Path) -> Result<Vec<Page>> {
         .into_iter()
         .map(|path| {
             Ok(Page {
-                text: fs::read_to_string(root.join(&path)).with_context(|| path.display().to_string())?,
+                text: fs::read_to_string(root.join(&path))
+                    .with_context(|| path.display().to_string())?,
                 path: path.display().to_string(),
             })
         })
@@ -164,7 +167,10 @@ fn beside(root: &Path, page: &Page, problems: &mut Vec<String>) {
         let target = link.split('#').next().unwrap_or_default();
         let is_there = link.starts_with("https://") || root.join(target).exists();
         if !is_there {
-            problems.push(format!("{}: link `{link}`: there is no such file", page.path));
+            problems.push(format!(
+                "{}: link `{link}`: there is no such file",
+                page.path
+            ));
         }
     }
 }
@@ -179,7 +185,9 @@ const LABELS: [&str; 2] = ["identity", "injector"];
 fn names(page: &Page, problems: &mut Vec<String>) {
     for (line, text) in page.text.lines().enumerate() {
         for (at, _) in text.match_indices(annotations::PREFIX) {
-            let rest = text.get(at + annotations::PREFIX.len()..).unwrap_or_default();
+            let rest = text
+                .get(at + annotations::PREFIX.len()..)
+                .unwrap_or_default();
             let key: String = rest
                 .chars()
                 .take_while(|c| c.is_ascii_alphanumeric() || "-<>*".contains(*c))
@@ -187,7 +195,11 @@ fn names(page: &Page, problems: &mut Vec<String>) {
             // The prefix alone, a folder in a pod, a pattern.
             let is_path = text.get(..at).is_some_and(|before| before.ends_with('/'));
             let is_pattern = key.is_empty() || key.contains('*') || key.ends_with('-');
-            if is_path || is_pattern || MISSPELT.contains(&key.as_str()) || LABELS.contains(&key.as_str()) {
+            if is_path
+                || is_pattern
+                || MISSPELT.contains(&key.as_str())
+                || LABELS.contains(&key.as_str())
+            {
                 continue;
             }
             let key = ["<p>", "<provider>"]

@@ -260,10 +260,7 @@ mod tests {
     fn a_part_replaces_what_stands_between_its_markers_and_nothing_else() {
         let text = "a\n<!-- generated: x -->\nold\n<!-- end -->\nb\n";
         let once = with_part(text, "x", "new\n").unwrap();
-        assert_eq!(
-            once,
-            "a\n<!-- generated: x -->\n\nnew\n\n<!-- end -->\nb\n"
-        );
+        assert_eq!(once, "a\n<!-- generated: x -->\n\nnew\n\n<!-- end -->\nb\n");
         assert_eq!(with_part(&once, "x", "new\n").unwrap(), once);
         assert!(with_part(text, "y", "new\n").is_err());
     }

@@ -35,9 +35,7 @@ impl VerifyExit {
         match self {
             Self::Verified => "the cloud accepted the token",
             Self::Configuration => "the configuration is missing or invalid; nothing was sent",
-            Self::Token => {
-                "the token file is missing, unreadable or not a token; nothing was sent"
-            }
+            Self::Token => "the token file is missing, unreadable or not a token; nothing was sent",
             Self::Denied => "the cloud said no",
             Self::Unreachable => {
                 "the cloud could not be asked, after retries; `--on-unreachable allow` makes it 0"

@@ -160,7 +160,12 @@ impl Workload {
                 return false;
             };
             let account = pod.text("/spec/serviceAccountName").unwrap_or_default();
-            return name == if account.is_empty() { "default" } else { account };
+            return name
+                == if account.is_empty() {
+                    "default"
+                } else {
+                    account
+                };
         }
         self.target.kind == kind && self.target.name == name
             || self

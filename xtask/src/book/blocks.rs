@@ -36,13 +36,17 @@ pub(super) struct Page {
 const ELSEWHERE: &[(&str, &str)] = &[
     ("cargo test ", "the gate runs the tests"),
     ("cargo xtask ", "the gate runs these tasks"),
-    ("e2e/control-plane/build ", "the gate builds the control plane"),
+    (
+        "e2e/control-plane/build ",
+        "the gate builds the control plane",
+    ),
     ("go install ", "it fetches a tool from the Internet"),
 ];
 
 /// The languages that blocks may have: one that is misspelt would not be run.
 const LANGUAGES: [&str; 14] = [
-    "", "console", "csv", "dot", "go", "hcl", "html", "ini", "json", "promql", "sh", "text", "toml", "yaml",
+    "", "console", "csv", "dot", "go", "hcl", "html", "ini", "json", "promql", "sh", "text",
+    "toml", "yaml",
 ];
 
 /// The programs, and where they run.
@@ -95,7 +99,9 @@ impl Runner {
             .or_else(|| process::find("kubectl"));
         match kubectl {
             Some(kubectl) => link(&kubectl, "kubectl")?,
-            None => println!("kubectl is not there (KUBEBUILDER_ASSETS): `kubectl cwii` runs without it"),
+            None => println!(
+                "kubectl is not there (KUBEBUILDER_ASSETS): `kubectl cwii` runs without it"
+            ),
         }
         if let Some(helm) = helm {
             link(helm, "helm")?;
@@ -145,7 +151,9 @@ impl Runner {
         for (index, (fence, expected)) in blocks.iter().enumerate() {
             let place = format!("{}:{}", page.path, fence.line);
             let Some((code, output)) = results.get(index) else {
-                problems.push(format!("{place}: it did not run, since an earlier one did not end"));
+                problems.push(format!(
+                    "{place}: it did not run, since an earlier one did not end"
+                ));
                 continue;
             };
             ran.blocks += 1;
@@ -157,8 +165,7 @@ impl Runner {
                 ));
             } else if let Some(expected) = expected {
                 ran.compared += 1;
-                if let Err(difference) =
-                    compare(&expected.content, output, expected.is("roughly"))
+                if let Err(difference) = compare(&expected.content, output, expected.is("roughly"))
                 {
                     problems.push(format!(
                         "{}:{}: {difference}\n  it printed:\n{}",
@@ -214,7 +221,15 @@ impl Runner {
         path.push(env::var_os("PATH").unwrap_or_default());
         // Everything ends with the session, servers included, and no address but loopback's can be reached.
         let mut command = Command::new("timeout");
-        command.args(["--kill-after=5", "900", "unshare", "--net", "--pid", "--fork", "--kill-child"]);
+        command.args([
+            "--kill-after=5",
+            "900",
+            "unshare",
+            "--net",
+            "--pid",
+            "--fork",
+            "--kill-child",
+        ]);
         if !nix::unistd::geteuid().is_root() {
             command.arg("--map-root-user");
         }
@@ -234,7 +249,9 @@ impl Runner {
             .envs(env::var_os("RUSTUP_TOOLCHAIN").map(|name| ("RUSTUP_TOOLCHAIN", name)))
             .stdin(Stdio::null());
         fs::write(state.join("driver"), driver)?;
-        let status = status.status().context("`unshare` (util-linux) cannot be started")?;
+        let status = status
+            .status()
+            .context("`unshare` (util-linux) cannot be started")?;
         let mut results = Vec::new();
         for index in 0..blocks.len() {
             let Ok(code) = fs::read_to_string(state.join(format!("{index}.rc"))) else {
@@ -267,7 +284,14 @@ fn build(checkout: &Path) -> Result<PathBuf> {
         Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
             .current_dir(checkout)
             .args(["build", "--quiet", "--locked"])
-            .args(["-p", "cwii-agent", "-p", "cwii-webhook", "-p", "kubectl-cwii"]),
+            .args([
+                "-p",
+                "cwii-agent",
+                "-p",
+                "cwii-webhook",
+                "-p",
+                "kubectl-cwii",
+            ]),
     )?;
     Ok(static_build::target()?.join("debug"))
 }
@@ -308,7 +332,11 @@ fn compare(expected: &str, found: &str, roughly: bool) -> Result<(), String> {
         }
     };
     let lines = |text: &str| -> Vec<String> {
-        text.trim_matches('\n').trim_end().lines().map(plain).collect()
+        text.trim_matches('\n')
+            .trim_end()
+            .lines()
+            .map(plain)
+            .collect()
     };
     let (expected, found) = (lines(expected), lines(found));
     let mut at = 0;

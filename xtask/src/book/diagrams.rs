@@ -71,7 +71,12 @@ pub(super) fn draw(graph: &str) -> Result<String> {
     let title = title(graph)?;
     let mut dot = Command::new("dot")
         .args(["-Tsvg", "-Gbgcolor=transparent", "-Gfontname=sans-serif"])
-        .args(["-Nfontname=sans-serif", "-Efontname=sans-serif", "-Nfontsize=12", "-Efontsize=11"])
+        .args([
+            "-Nfontname=sans-serif",
+            "-Efontname=sans-serif",
+            "-Nfontsize=12",
+            "-Efontsize=11",
+        ])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -149,7 +154,10 @@ mod tests {
         ]);
         chapters(&mut items, &mut |content| Ok(content.to_uppercase())).unwrap();
         assert_eq!(items[1]["Chapter"]["content"], "X");
-        assert_eq!(items[1]["Chapter"]["sub_items"][0]["Chapter"]["content"], "Y");
+        assert_eq!(
+            items[1]["Chapter"]["sub_items"][0]["Chapter"]["content"],
+            "Y"
+        );
     }
 
     #[test]

@@ -8,8 +8,8 @@ use std::{
     process::{Command, Stdio},
 };
 
-use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::CommandFactory as _;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 /// Checks the calls of our own programs in a script, and says how many there were.
 ///
@@ -85,8 +85,20 @@ pub(super) struct Helm<'a> {
 impl Helm<'_> {
     fn check(&self, arguments: &[String]) -> Result<(), String> {
         const VERBS: [&str; 14] = [
-            "install", "upgrade", "uninstall", "template", "test", "lint", "show", "pull", "list",
-            "status", "history", "rollback", "registry", "get",
+            "install",
+            "upgrade",
+            "uninstall",
+            "template",
+            "test",
+            "lint",
+            "show",
+            "pull",
+            "list",
+            "status",
+            "history",
+            "rollback",
+            "registry",
+            "get",
         ];
         let verb = arguments.first().map(String::as_str).unwrap_or_default();
         if !VERBS.contains(&verb) {
@@ -207,8 +219,11 @@ fn called(words: Vec<String>) -> Vec<String> {
     let mut words = words.into_iter().peekable();
     while let Some(word) = words.next() {
         let is_lead = out.is_empty()
-            && (["if", "while", "until", "then", "do", "else", "!", "{", "time", "sudo", "env", "exec", "$"]
-                .contains(&word.as_str())
+            && ([
+                "if", "while", "until", "then", "do", "else", "!", "{", "time", "sudo", "env",
+                "exec", "$",
+            ]
+            .contains(&word.as_str())
                 || is_assignment(&word));
         if is_lead {
             continue;

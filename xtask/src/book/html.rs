@@ -115,13 +115,21 @@ impl Book {
     /// What a page or a style would load from elsewhere.
     pub(super) fn loads(&self, problems: &mut Vec<String>) -> Result<()> {
         const LOADING: [&str; 8] = [
-            "src", "href", "srcset", "poster", "data", "action", "xlink:href", "content",
+            "src",
+            "href",
+            "srcset",
+            "poster",
+            "data",
+            "action",
+            "xlink:href",
+            "content",
         ];
         for (page, tags) in &self.pages {
             for tag in tags.iter().filter(|tag| tag.name != "a") {
                 for (name, value) in &tag.attributes {
                     let away = is_elsewhere(value);
-                    let loads = LOADING.contains(&name.as_str()) && !(name == "content" && tag.get("http-equiv").is_none());
+                    let loads = LOADING.contains(&name.as_str())
+                        && !(name == "content" && tag.get("http-equiv").is_none());
                     if (loads && away) || (name == "style" && loads_in_style(value)) {
                         problems.push(format!(
                             "{}: <{} {name}=\"{value}\"> loads from elsewhere",
@@ -133,7 +141,10 @@ impl Book {
             }
         }
         for path in &self.files {
-            let extension = path.extension().and_then(|e| e.to_str()).unwrap_or_default();
+            let extension = path
+                .extension()
+                .and_then(|e| e.to_str())
+                .unwrap_or_default();
             if !["css", "js", "svg"].contains(&extension) {
                 continue;
             }
@@ -168,7 +179,10 @@ impl Book {
                 problems.push(format!("{}: it has no page", check.code));
             }
             if !index.contains(page.as_str()) {
-                problems.push(format!("{}: the page of all codes does not lead to it", check.code));
+                problems.push(format!(
+                    "{}: the page of all codes does not lead to it",
+                    check.code
+                ));
             }
         }
         checks.len()
@@ -241,10 +255,12 @@ fn loads_in_script(text: &str) -> Option<String> {
         if !(before.ends_with("http") || before.ends_with("https")) {
             return None;
         }
-        ["fetch(", "import", "src=", "src =", "href=", "href =", "open(", "src\",", "worker("]
-            .iter()
-            .any(|call| before.contains(call))
-            .then_some(before)
+        [
+            "fetch(", "import", "src=", "src =", "href=", "href =", "open(", "src\",", "worker(",
+        ]
+        .iter()
+        .any(|call| before.contains(call))
+        .then_some(before)
     })
 }
 
@@ -366,9 +382,21 @@ mod tests {
     fn a_link_needs_a_page_and_its_anchor() {
         let there = ("a/b.html", r#"<h2 id="x&amp;y">t</h2>"#);
         assert!(broken(&[there, ("i.html", r##"<a href="a/b.html#x&amp;y">"##)]).is_empty());
-        assert!(broken(&[there, ("a/c.html", r##"<a href="b.html"> <a href="../a/b.html">"##)]).is_empty());
-        assert_eq!(broken(&[there, ("i.html", r##"<a href="a/b.html#z">"##)]).len(), 1);
-        assert_eq!(broken(&[there, ("i.html", r##"<a href="b.html">"##)]).len(), 1);
+        assert!(
+            broken(&[
+                there,
+                ("a/c.html", r##"<a href="b.html"> <a href="../a/b.html">"##)
+            ])
+            .is_empty()
+        );
+        assert_eq!(
+            broken(&[there, ("i.html", r##"<a href="a/b.html#z">"##)]).len(),
+            1
+        );
+        assert_eq!(
+            broken(&[there, ("i.html", r##"<a href="b.html">"##)]).len(),
+            1
+        );
         assert_eq!(broken(&[("i.html", r##"<a href="../../x.md">"##)]).len(), 1);
         assert_eq!(broken(&[("i.html", r##"<a href="#x">"##)]).len(), 1);
     }
@@ -376,9 +404,16 @@ mod tests {
     #[test]
     fn a_link_out_of_the_book_is_https_and_ours_lead_to_files() {
         assert!(broken(&[("i.html", r##"<a href="https://example.com/">"##)]).is_empty());
-        assert_eq!(broken(&[("i.html", r##"<a href="http://example.com/">"##)]).len(), 1);
         assert_eq!(
-            broken(&[("i.html", r##"<a href="https://github.com/cwii-dev/cwii/blob/main/README.md">"##)]).len(),
+            broken(&[("i.html", r##"<a href="http://example.com/">"##)]).len(),
+            1
+        );
+        assert_eq!(
+            broken(&[(
+                "i.html",
+                r##"<a href="https://github.com/cwii-dev/cwii/blob/main/README.md">"##
+            )])
+            .len(),
             1
         );
     }
@@ -394,7 +429,9 @@ mod tests {
         .unwrap();
         assert_eq!(problems.len(), 3, "{problems:?}");
         assert!(loads_in_style("@import 'x'") && loads_in_style("a{b:url('https://x')}"));
-        assert!(!loads_in_style("a{b:url('fonts/x.woff2');c:url('data:image/svg+xml,http://www.w3.org')}"));
+        assert!(!loads_in_style(
+            "a{b:url('fonts/x.woff2');c:url('data:image/svg+xml,http://www.w3.org')}"
+        ));
         assert!(loads_in_script("fetch(\"https://x\")").is_some());
         assert!(loads_in_script("ns='http://www.w3.org/2000/svg'").is_none());
     }

@@ -56,7 +56,9 @@ pub(super) fn fences(text: &str) -> Vec<Fence> {
                 open = Some((fence, ticks, indent));
             }
             None => {}
-            Some((fence, fenced_by, _)) if ticks >= *fenced_by && trimmed.trim_end().len() == ticks => {
+            Some((fence, fenced_by, _))
+                if ticks >= *fenced_by && trimmed.trim_end().len() == ticks =>
+            {
                 fence.range.end = at;
                 found.extend(open.take().map(|(fence, ..)| fence));
             }
@@ -75,7 +77,10 @@ pub(super) fn without_fences(text: &str) -> String {
     let mut at = 0;
     for fence in fences(text) {
         out.push_str(text.get(at..fence.range.start).unwrap_or_default());
-        let lines = text.get(fence.range.clone()).unwrap_or_default().matches('\n');
+        let lines = text
+            .get(fence.range.clone())
+            .unwrap_or_default()
+            .matches('\n');
         out.extend(lines);
         at = fence.range.end;
     }
@@ -99,7 +104,8 @@ mod tests {
 
     #[test]
     fn a_fence_has_language_attributes_and_content_without_its_indentation() {
-        let text = "a\n  ```console,exit=1\n  x\n    y\n  ```\n[l](m.md)\n````text\n```\n[no](k)\n````\n";
+        let text =
+            "a\n  ```console,exit=1\n  x\n    y\n  ```\n[l](m.md)\n````text\n```\n[no](k)\n````\n";
         let found = fences(text);
         assert_eq!(found.len(), 2);
         assert_eq!(found[0].language, "console");

@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 
 use cwii_contract::{
     Provider,
-    names,
     annotations::{ANNOTATIONS, Annotation, ValueKind},
+    names,
 };
 
 use super::cell;

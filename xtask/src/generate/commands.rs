@@ -56,7 +56,10 @@ fn section(out: &mut String, command: &Command, level: &str) {
         let (lines, around): (Vec<&str>, Vec<&str>) = examples
             .lines()
             .partition(|line| line.is_empty() || line.starts_with("  "));
-        let lines: Vec<&str> = lines.iter().map(|l| l.strip_prefix("  ").unwrap_or(l)).collect();
+        let lines: Vec<&str> = lines
+            .iter()
+            .map(|l| l.strip_prefix("  ").unwrap_or(l))
+            .collect();
         let _ = writeln!(out, "\n```sh\n{}\n```", lines.join("\n").trim());
         if !around.is_empty() {
             let _ = writeln!(out, "\n{}", markdown(&around.join("\n")));
@@ -132,7 +135,10 @@ fn table(out: &mut String, rows: &[&Arg]) {
             .filter(|value| !value.is_hide_set())
             .map(|value| format!("`{}`", value.get_name()))
             .collect();
-        let values = if values.is_empty() || !arg.get_action().takes_values() || arg.is_hide_possible_values_set() {
+        let values = if values.is_empty()
+            || !arg.get_action().takes_values()
+            || arg.is_hide_possible_values_set()
+        {
             String::new()
         } else {
             format!(" ({})", values.join(", "))
@@ -153,7 +159,13 @@ fn spelling(arg: &Arg) -> String {
     let takes = matches!(arg.get_action(), ArgAction::Set | ArgAction::Append)
         .then(|| {
             arg.get_value_names()
-                .map(|names| names.iter().map(|n| n.to_string()).collect::<Vec<_>>().join(" "))
+                .map(|names| {
+                    names
+                        .iter()
+                        .map(|n| n.to_string())
+                        .collect::<Vec<_>>()
+                        .join(" ")
+                })
                 .unwrap_or_else(|| arg.get_id().to_string().to_uppercase())
         })
         .unwrap_or_default();
@@ -169,7 +181,10 @@ fn is_common(arg: &Arg) -> bool {
 }
 
 fn on_one_line(text: &StyledStr) -> String {
-    text.to_string().split_whitespace().collect::<Vec<_>>().join(" ")
+    text.to_string()
+        .split_whitespace()
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 fn sentence(text: &str) -> String {

@@ -40,7 +40,7 @@ use cwii_contract::{
     types::{ParseError, Partition, RoleArn},
 };
 
-use super::{NO_WEB_IDENTITY, annotate, quote, restarted, set_variable, web_identities};
+use super::{NO_WEB_IDENTITY, annotate, restarted, set_variable, web_identities};
 use crate::{
     doctor::{Case, Gap, Given, Mechanism, Need, Outcome, Rule},
     facts::Fact,
