@@ -463,3 +463,53 @@ const BUCKETS: [f64; 16] = [
     0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0,
     30.0,
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_series_is_described_with_its_kind_and_labels() {
+        let metrics = Metrics::new("1.2.3");
+        let request = Request {
+            outcome: "passed",
+            reason: "not_asked_for",
+        };
+        metrics.request(request, Duration::from_millis(1));
+        let mut page = String::new();
+        encode(&mut page, &metrics.registry.registry).unwrap();
+        let mut kind = "";
+        let mut seen = 0;
+        for line in page.lines() {
+            if let Some(typed) = line.strip_prefix("# TYPE ") {
+                kind = typed.split_once(' ').unwrap().1;
+            }
+            if line.starts_with('#') {
+                continue;
+            }
+            let (series, _) = line.rsplit_once(' ').unwrap();
+            let (name, labels) = series.split_once('{').unwrap_or((series, ""));
+            let name = ["_bucket", "_sum", "_count"]
+                .iter()
+                .filter(|_| kind == "histogram")
+                .fold(name, |name, suffix| name.trim_end_matches(suffix));
+            let mut labels: Vec<&str> = labels
+                .split(',')
+                .filter_map(|label| Some(label.split_once('=')?.0))
+                .filter(|label| *label != "le")
+                .collect();
+            labels.sort_unstable();
+            let described = metrics
+                .descriptions()
+                .iter()
+                .find(|described| described.name == name)
+                .unwrap_or_else(|| panic!("{line}"));
+            assert_eq!(described.kind, kind, "{line}");
+            let mut expected = described.labels.to_vec();
+            expected.sort_unstable();
+            assert_eq!(labels, expected, "{line}");
+            seen += 1;
+        }
+        assert!(seen > metrics.descriptions().len(), "{page}");
+    }
+}

@@ -250,20 +250,23 @@ fn is_assignment(word: &str) -> bool {
 mod tests {
     use super::*;
 
-    const NO_HELM: Helm<'_> = Helm {
-        program: None,
-        chart: Path::new(""),
-    };
+    fn outcome(script: &str) -> (usize, Vec<String>) {
+        let helm = Helm {
+            program: None,
+            chart: Path::new(""),
+        };
+        check(script, &helm)
+    }
 
     fn problems(script: &str) -> Vec<String> {
-        check(script, &NO_HELM).1
+        outcome(script).1
     }
 
     #[test]
     fn calls_are_found_wherever_a_shell_would_find_them() {
         let script = "# kubectl cwii nonsense\nA=1 kubectl cwii checks | head -1 && cwii version; x=$(kubectl cwii explain TOK03)\n\
                       kubectl get pods > f 2>&1\ncat <<E\ncwii nonsense\nE\nkubectl cwii doctor \\\n  pod x # why\n";
-        let (checked, problems) = check(script, &NO_HELM);
+        let (checked, problems) = outcome(script);
         assert_eq!((checked, problems), (4, Vec::<String>::new()));
     }
 
