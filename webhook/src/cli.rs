@@ -150,7 +150,7 @@ struct Serving {
         value_parser = namespaced,
         requires = "tls_self_signed",
         requires = "tls_webhook_configuration",
-        conflicts_with = "tls_ca_out"
+        conflicts_with_all = ["tls_cert_file", "tls_ca_out"]
     )]
     tls_secret: Option<(String, String)>,
 
@@ -703,6 +703,49 @@ mod tests {
         ] {
             assert!(duration(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn a_lifetime_may_be_longer_than_what_a_request_waits() {
+        for (text, seconds) in [
+            ("2160h", 2160 * 3600),
+            ("1h30m", 5400),
+            ("30s", 30),
+            ("87600h", 87_600 * 3600),
+        ] {
+            assert_eq!(
+                long_duration(text),
+                Ok(Duration::from_secs(seconds)),
+                "{text}"
+            );
+        }
+        for text in ["90d", "100000h", "h", "-1h"] {
+            assert!(long_duration(text).is_err(), "{text}");
+        }
+        assert_eq!(duration("1h"), Ok(LONGEST));
+    }
+
+    #[test]
+    fn a_shared_certificate_is_asked_for_by_two_names_and_lasts_ninety_days() {
+        let options = Options::parse([
+            "cwii-webhook",
+            "--tls-self-signed=cwii-webhook.cwii-system.svc",
+            "--tls-secret=cwii-system/cwii-webhook-tls",
+            "--tls-webhook-configuration=cwii",
+        ])
+        .unwrap();
+        let CertificateSource::Shared(shared) = options.certificate else {
+            panic!("{:?}", options.certificate)
+        };
+        assert_eq!(shared.names, ["cwii-webhook.cwii-system.svc"]);
+        let (namespace, name) = &shared.secret;
+        assert_eq!(
+            format!("{namespace} {name}"),
+            "cwii-system cwii-webhook-tls"
+        );
+        assert_eq!(shared.configuration, "cwii");
+        assert_eq!(shared.lifetime, Duration::from_secs(90 * 24 * 3600));
+        assert_eq!(shared.overlap, Duration::from_secs(300));
     }
 
     #[test]

@@ -209,3 +209,100 @@ fn provider() -> Arc<CryptoProvider> {
 
 /// From a day before it was made, for clocks that are behind.
 const BACKDATED: Duration = Duration::from_secs(24 * 60 * 60);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: u64 = 1_800_000_000;
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    fn names(names: &[&str]) -> Vec<String> {
+        names.iter().map(|name| (*name).to_owned()).collect()
+    }
+
+    fn made() -> Pair {
+        let issued = SystemTime::UNIX_EPOCH + Duration::from_secs(NOW);
+        Pair::make(
+            &names(&["webhook.ns.svc", "127.0.0.1", "::1"]),
+            issued,
+            HOUR,
+        )
+        .unwrap()
+    }
+
+    fn judge(pair: Pair, now: u64) -> Result<Judged, String> {
+        pair.judge(&names(&["webhook.ns.svc"]), i64::try_from(now).unwrap())
+            .map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn what_is_made_is_found_good_from_a_day_before_until_its_end() {
+        for now in [NOW - 86_399, NOW, NOW + 3600] {
+            let judged = judge(made(), now).unwrap();
+            assert_eq!(judged.certificate.issued, NOW as i64);
+            assert_eq!(judged.certificate.expires, NOW as i64 + 3600);
+            assert!(judged.certificate.covers);
+        }
+        let early = judge(made(), NOW - 86_401).unwrap_err();
+        assert!(early.contains("not valid under its authority"), "{early}");
+        // Its times tell that an expired one has expired.
+        let late = judge(made(), NOW + 86_400).unwrap();
+        assert_eq!(late.certificate.expires, NOW as i64 + 3600);
+    }
+
+    #[test]
+    fn it_covers_names_and_addresses_however_they_are_spelt() {
+        let now = i64::try_from(NOW).unwrap();
+        for (asked, covers) in [
+            (
+                &["Webhook.NS.svc", "0:0:0:0:0:0:0:1", "127.0.0.1"][..],
+                true,
+            ),
+            (&["webhook.ns.svc", "other.ns.svc"], false),
+            (&["127.0.0.2"], false),
+            (&["ns.svc"], false),
+        ] {
+            let judged = made().judge(&names(asked), now).unwrap();
+            assert_eq!(judged.certificate.covers, covers, "{asked:?}");
+        }
+    }
+
+    #[test]
+    fn what_does_not_belong_together_is_refused_and_never_quoted() {
+        let (one, other) = (made(), made());
+        let key = one.key.expose_secret().to_owned();
+        let with = |change: fn(&mut Pair, &Pair)| {
+            let mut pair = one.clone();
+            change(&mut pair, &other);
+            judge(pair, NOW).unwrap_err()
+        };
+        let texts = [
+            with(|pair, other| pair.key = other.key.clone()),
+            with(|pair, other| pair.ca = other.ca.clone()),
+            with(|pair, _| pair.ca = pair.certificate.clone()),
+            with(|pair, _| pair.ca = "hello".into()),
+            with(|pair, _| pair.certificate = "hello".into()),
+            with(|pair, _| pair.key = pair.certificate.clone().into()),
+        ];
+        let quoted = key.lines().nth(1).unwrap();
+        for text in &texts {
+            assert!(!text.contains(quoted) && !text.contains("BEGIN"), "{text}");
+        }
+        assert_eq!(
+            texts[0],
+            "the key does not fit the certificate, or is of a kind that cannot be used"
+        );
+        assert_eq!(texts[3], "`ca.crt` is no certificate in PEM");
+        assert!(!format!("{one:?}").contains(quoted));
+    }
+
+    #[test]
+    fn an_authority_vouches_for_one_certificate_and_its_key_is_nowhere() {
+        let (one, other) = (made(), made());
+        assert_ne!(one.ca, other.ca);
+        let keys = one.key.expose_secret().matches("PRIVATE KEY").count();
+        assert_eq!(keys, 2, "the beginning and the end of one key");
+        assert!(!one.ca.contains("PRIVATE") && !one.certificate.contains("PRIVATE"));
+    }
+}

@@ -759,3 +759,172 @@ const DEADLINE: Duration = Duration::from_secs(10);
 const LONGEST_PERIOD: Duration = Duration::from_secs(10);
 const SHORTEST_PERIOD: Duration = Duration::from_millis(200);
 const UNREADY_PERIOD: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Seconds = 1_800_000_000;
+
+    fn pair() -> Pair {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(NOW.unsigned_abs());
+        Pair::make(&names(), now, Duration::from_secs(3600)).unwrap()
+    }
+
+    fn names() -> Vec<String> {
+        vec!["webhook.ns.svc".into()]
+    }
+
+    /// What a merge patch makes of a Secret.
+    fn patched(mut secret: Value, change: Change) -> Value {
+        let patch: Value = serde_json::from_slice(&change.patch("7")).unwrap();
+        assert_eq!(patch["metadata"]["resourceVersion"], "7");
+        for (at, members) in [
+            ("/data", patch.get("data")),
+            (
+                "/metadata/annotations",
+                patch.pointer("/metadata/annotations"),
+            ),
+        ] {
+            let target = secret.pointer_mut(at).unwrap().as_object_mut().unwrap();
+            for (key, value) in members.into_iter().filter_map(Value::as_object).flatten() {
+                match value {
+                    Value::Null => drop(target.remove(key)),
+                    value => drop(target.insert(key.clone(), value.clone())),
+                }
+            }
+        }
+        secret
+    }
+
+    fn parsed(secret: &Value) -> Secret {
+        Secret::parse(secret.to_string().as_bytes(), &names(), NOW)
+            .map_err(|e| e.to_string())
+            .unwrap_or_else(|e| panic!("{e}"))
+    }
+
+    fn empty() -> Value {
+        json!({
+            "metadata": { "resourceVersion": "7", "annotations": { "mine": "stays" } },
+            "data": { "mine": "c3RheXM=" },
+        })
+    }
+
+    #[test]
+    fn what_is_written_is_read_and_what_is_not_ours_stays() {
+        let (current, next) = (pair(), pair());
+        let old = authorities(&pair().ca).unwrap();
+        let mut change = Change::default();
+        change.pair(&CURRENT, Some(&current));
+        change.pair(&NEXT, Some(&next));
+        change.previous(&old, NOW);
+        change.annotation(PUBLISHED, Some(NOW - 9));
+        let secret = patched(empty(), change);
+        let read = parsed(&secret);
+        assert_eq!(read.shared.previous, old);
+        assert_eq!(read.shared.published, Some(NOW - 9));
+        assert_eq!(read.shared.replaced, Some(NOW));
+        assert_eq!(read.shared.phase(), Phase::BeforeSwitch);
+        assert_eq!(read.current.unwrap().pair.certificate, current.certificate);
+        assert_eq!(read.next.unwrap().pair.certificate, next.certificate);
+
+        let mut change = Change::default();
+        change.pair(&CURRENT, None);
+        change.pair(&NEXT, None);
+        change.previous([], NOW);
+        assert_eq!(patched(secret, change), empty());
+    }
+
+    #[test]
+    fn an_authority_that_has_expired_is_not_kept() {
+        let mut change = Change::default();
+        let old = authorities(&pair().ca).unwrap();
+        change.previous(&old, NOW + 3600);
+        assert_eq!(patched(empty(), change), empty());
+    }
+
+    #[test]
+    fn a_secret_that_is_incomplete_or_no_text_is_unusable_and_says_why() {
+        let pair = pair();
+        for (key, value, why) in [
+            ("tls.key", Value::Null, "`tls.key` is empty or missing"),
+            ("ca.crt", "".into(), "`ca.crt` is empty or missing"),
+            (
+                "tls.crt",
+                "////".into(),
+                "`tls.crt` is no certificate in PEM",
+            ),
+            ("tls.crt", "?".into(), "`tls.crt` is no certificate in PEM"),
+        ] {
+            let mut change = Change::default();
+            change.pair(&CURRENT, Some(&pair));
+            let mut secret = patched(empty(), change);
+            secret["data"][key] = value;
+            if secret["data"][key].is_null() {
+                secret["data"].as_object_mut().unwrap().remove(key);
+            }
+            let read = parsed(&secret);
+            assert_eq!(read.shared.current, Slot::Unusable);
+            assert_eq!(read.unusable.unwrap().to_string(), why);
+        }
+        assert_eq!(parsed(&empty()).shared, Shared::default());
+    }
+
+    #[test]
+    fn a_secret_that_cannot_be_read_is_not_quoted() {
+        let body = br#"{"metadata": {"resourceVersion": "7"}, "data": {"tls.key": ["c2VjcmV0"]}}"#;
+        let error = Secret::parse(body, &names(), NOW)
+            .err()
+            .unwrap()
+            .to_string();
+        assert!(!error.contains("c2VjcmV0"), "{error}");
+        let refused = quiet(ClusterError::Status {
+            status: StatusCode::BAD_REQUEST,
+            message: "c2VjcmV0".into(),
+        });
+        assert!(!refused.to_string().contains("c2VjcmV0"), "{refused}");
+    }
+
+    #[test]
+    fn a_configuration_tells_what_it_trusts_and_who_wrote_that() {
+        let ca = pair().ca;
+        let fields =
+            json!({ "f:webhooks": { "k:{}": { "f:clientConfig": { "f:caBundle": {} } } } });
+        let managed = |manager: &str, time: &str, fields: &Value| json!({ "manager": manager, "time": time, "fieldsV1": fields });
+        let configuration = |bundle: Value, managers: Value| {
+            let document = json!({
+                "metadata": { "resourceVersion": "3", "managedFields": managers },
+                "webhooks": [
+                    { "name": "a", "clientConfig": { "service": {}, "caBundle": bundle } },
+                    { "name": "b", "clientConfig": { "url": "https://b" } },
+                ],
+            });
+            Configuration::parse(document.to_string().as_bytes())
+                .map_err(|e| e.to_string())
+                .unwrap()
+        };
+        let ours = managed("cwii-webhook", "2027-01-15T08:00:00Z", &fields);
+        let helm = managed("helm", "2027-01-15T09:00:00Z", &json!({ "f:webhooks": {} }));
+        let found = configuration(STANDARD.encode(&ca).into(), json!([ours, helm]));
+        assert_eq!(found.bundles(), [authorities(&ca).unwrap(), Vec::new()]);
+        assert_eq!(found.written(), Some(NOW));
+
+        // Whoever changes the bundle takes it over, and our entry with it.
+        let argo = managed("argocd", "2027-01-15T08:30:00Z", &fields);
+        let found = configuration("?".into(), json!([helm, argo]));
+        assert_eq!(found.bundles(), [Vec::new(), Vec::new()]);
+        assert_eq!(found.written(), None);
+        assert_eq!(found.last_writer(), "argocd");
+        assert_eq!(
+            configuration(Value::Null, json!([helm])).last_writer(),
+            "helm"
+        );
+    }
+
+    #[test]
+    fn a_bundle_is_pem_as_others_write_it() {
+        let ca = pair().ca;
+        let authorities = authorities(&ca).unwrap();
+        assert_eq!(to_pem(&authorities), ca.replace("\r\n", "\n"));
+    }
+}

@@ -99,7 +99,6 @@ async fn helm_test(stage: &Stage) -> Vec<String> {
     let ended = stage.node.ended().split_off(so_far);
     let doctor = ended.iter().find(|one| one.container == "doctor");
     let doctor = doctor.unwrap_or_else(|| panic!("{}", said(&output)));
-    println!("{}\n{}", doctor.log, said(&output));
     // It passes if and only if the doctor does.
     assert_eq!(output.status.success(), doctor.code == 0);
     doctor

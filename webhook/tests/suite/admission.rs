@@ -582,6 +582,10 @@ async fn the_metrics_page_holds_every_name_and_parses() {
         "cwii_webhook_certificate_expiry_timestamp_seconds ",
         "cwii_webhook_certificate_reloads_total{result=\"failure\"} 0",
         "cwii_webhook_tls_handshake_failures_total{reason=\"certificate_refused\"} 0",
+        "cwii_webhook_certificate_check_timestamp_seconds 0",
+        "cwii_webhook_certificate_bundle_mismatch 0",
+        "cwii_webhook_certificate_bundle_overwritten_total 0",
+        "cwii_webhook_certificates_made_total 0",
         "cwii_webhook_build_info{version=\"0.1.0\"} 1",
         "cwii_webhook_log_lines_dropped_total 0",
     ] {

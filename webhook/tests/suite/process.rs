@@ -172,7 +172,24 @@ async fn what_the_operator_has_to_mend_is_said_once_with_status_2() {
     let occupied = occupied.local_addr().unwrap().to_string();
     let mut all = String::new();
     let tls = ["--tls-self-signed", "localhost"];
-    let cases: [(&[&str], bool); 16] = [
+    let short = [
+        "--tls-secret=a/b",
+        "--tls-webhook-configuration=c",
+        "--tls-overlap=5s",
+        "--tls-lifetime=29s",
+    ];
+    let hasty = [
+        "--tls-secret=a/b",
+        "--tls-webhook-configuration=c",
+        "--tls-overlap=1s",
+    ];
+    let with_files = [
+        "--tls-cert-file=a",
+        "--tls-key-file=b",
+        "--tls-secret=a/b",
+        "--tls-webhook-configuration=c",
+    ];
+    let cases: [(&[&str], bool); 24] = [
         (&[], false),
         (&["--tls-cert-file", "tls.crt"], false),
         (
@@ -202,6 +219,14 @@ async fn what_the_operator_has_to_mend_is_said_once_with_status_2() {
         (&["--lookup-timeout", "0s"], true),
         (&["--client-name", "x"], true),
         (&["--listen", "8443"], true),
+        (&["--tls-secret", "a/b"], true),
+        (&["--tls-webhook-configuration", "c"], true),
+        (&["--tls-lifetime", "30m"], true),
+        (&["--tls-secret=a/B", "--tls-webhook-configuration=c"], true),
+        (&["--tls-lifetime", "90d"], true),
+        (&short, true),
+        (&hasty, true),
+        (&with_files, false),
     ];
     for (arguments, with_tls) in cases {
         let mut whole = arguments.to_vec();

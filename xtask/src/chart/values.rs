@@ -251,7 +251,8 @@ struct MatchCondition {
 #[derive(JsonSchema, Serialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Certificates {
-    /// Who makes the webhook's certificate: the webhook itself, cert-manager, or you.
+    /// Who makes the webhook's certificate: the webhook itself, cert-manager, or you. On an installed release it is changed
+    /// with `helm upgrade --force-conflicts`, because another one writes `caBundle` from then on.
     #[schemars(extend("enum" = ["self-signed", "cert-manager", "existing"]))]
     mode: String,
     /// How long a certificate is valid; a new one is made after two thirds of it. Not for `existing`.
