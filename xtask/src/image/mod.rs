@@ -494,7 +494,8 @@ mod tests {
 
     #[test]
     fn every_departure_draws_a_complaint_that_names_it() {
-        let cases: [(&str, fn(&mut Image)); 17] = [
+        type Change = fn(&mut Image);
+        let cases: [(&str, Change); 17] = [
             ("the user", |image| image.config.user = "0:0".into()),
             ("the entry point", |image| {
                 image.config.entrypoint = vec!["/bin/sh".into()]
