@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::{
     human::{affected, full_name, object},
     machine,
-    model::{CheckResult, Level, Place, Report, Status, Tool},
+    model::{CheckResult, Level, Place, Report, Status, Tool, address},
     sweep::{Group, Sweep},
     text::Style,
 };
@@ -77,6 +77,7 @@ fn log(tool: &Tool, results: Vec<Value>, notes: Vec<Value>, exit_code: u8) -> St
 fn descriptor(entry: &Entry) -> Value {
     let mut descriptor = json!({
         "id": entry.code,
+        "helpUri": address(entry.code),
         "name": entry.name,
         "shortDescription": {"text": entry.title},
         "defaultConfiguration": {"level": Level::from(entry.severity)},
