@@ -224,7 +224,8 @@ fn is_localhost(name: &str) -> bool {
 /// Nobody's hosts file is as large.
 const HOSTS_LIMIT: u64 = 1024 * 1024;
 
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(test)]
+#[cfg(target_os = "linux")]
 mod tests {
     use std::fs;
 
