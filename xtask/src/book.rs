@@ -181,6 +181,9 @@ const MISSPELT: [&str; 1] = ["aws-role-anr"];
 /// Labels of examples.
 const LABELS: [&str; 2] = ["identity", "injector"];
 
+/// What the webhook reads on the Secret of its certificate.
+const OF_THE_SECRET: [&str; 1] = ["rotate"];
+
 /// Annotations that a page names are annotations that there are.
 fn names(page: &Page, problems: &mut Vec<String>) {
     for (line, text) in page.text.lines().enumerate() {
@@ -199,6 +202,7 @@ fn names(page: &Page, problems: &mut Vec<String>) {
                 || is_pattern
                 || MISSPELT.contains(&key.as_str())
                 || LABELS.contains(&key.as_str())
+                || OF_THE_SECRET.contains(&key.as_str())
             {
                 continue;
             }
