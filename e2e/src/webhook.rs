@@ -123,7 +123,7 @@ impl Webhook {
             .await?;
         let in_namespace = json!([{
             "apiGroups": [""], "resources": ["secrets"], "resourceNames": [name],
-            "verbs": ["get", "update", "patch"],
+            "verbs": ["get", "patch"],
         }]);
         let in_cluster = json!([{
             "apiGroups": ["admissionregistration.k8s.io"],
