@@ -3,6 +3,7 @@
 use std::{error::Error, fs, io, sync::Arc};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
+use cwii_exchange::ResolveError;
 use jiff::Timestamp;
 use kube::config::{AuthInfo, Cluster};
 use rustls::{
@@ -232,6 +233,9 @@ pub(super) fn unreachable(
             other => format!("no TLS connection to the API server at {at}: {other}"),
         };
     }
+    if let Some(unresolved) = chain(error).find_map(|link| link.downcast_ref::<ResolveError>()) {
+        return format!("the name `{host}` of the API server does not resolve: {unresolved}");
+    }
     if let Some(io) = find_io(error) {
         return match io.kind() {
             io::ErrorKind::ConnectionRefused => {
@@ -242,12 +246,6 @@ pub(super) fn unreachable(
             | io::ErrorKind::UnexpectedEof
             | io::ErrorKind::BrokenPipe => {
                 format!("the API server at {at} broke the connection")
-            }
-            _ if is_lookup(error) => {
-                format!(
-                    "the name `{host}` of the API server does not resolve: {}",
-                    described(io)
-                )
             }
             _ => format!(
                 "the API server at {at} could not be reached: {}",
@@ -300,10 +298,6 @@ fn find_io<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e io::Error> {
     chain(error)
         .filter_map(|link| link.downcast_ref::<io::Error>())
         .last()
-}
-
-fn is_lookup(error: &(dyn Error + 'static)) -> bool {
-    chain(error).any(|link| link.to_string().starts_with("dns error"))
 }
 
 fn chain<'e>(error: &'e (dyn Error + 'static)) -> impl Iterator<Item = &'e (dyn Error + 'static)> {
