@@ -179,6 +179,14 @@ pub struct Comparison {
     pub found: String,
 }
 
+impl Comparison {
+    /// Whether the token or the request has nothing there, so that no two texts stand side by side.
+    #[must_use]
+    pub fn finds_nothing(&self) -> bool {
+        self.found == ABSENT
+    }
+}
+
 /// An error as the cloud puts it on the wire.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CloudError {

@@ -475,13 +475,13 @@ mod tests {
     fn a_secret_at_the_place_of_the_shared_credentials_is_found() {
         let volume = json!({"name": "aws", "secret": {"secretName": "aws-config"}});
         let fixture = with(Fixture::irsa(), |container| {
-            push(container, "volumeMounts", json!({"name": "aws", "mountPath": "/root/.aws"}));
+            push(container, "volumeMounts", json!({"name": "aws", "mountPath": "/home/app/.aws"}));
         })
         .pod(|pod| pod["spec"]["volumes"].as_array_mut().unwrap().push(volume));
         let finding = found(&fixture);
         assert_eq!(
             finding.message,
-            "container `app` has Secret `aws-config` mounted at `/root/.aws`, where SDKs look for credentials first"
+            "container `app` has Secret `aws-config` mounted at `/home/app/.aws`, where SDKs look for credentials first"
         );
         assert!(finding.fix.commands[0].contains("/spec/template/spec/containers/0/volumeMounts/0"));
     }

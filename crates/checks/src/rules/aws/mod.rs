@@ -318,7 +318,7 @@ impl<'a> Ruling<'a> {
         // The document is what is looked at here, and the token what it should fit. Of what is in neither there is nothing to
         // show.
         if let Some(comparison) = &clause.comparison
-            && comparison.found != "(absent)"
+            && !comparison.finds_nothing()
         {
             finding = finding.compared(&comparison.expected, &comparison.found);
         }

@@ -132,7 +132,7 @@ fn check(case: &Case<'_>) -> Result<Outcome, Gap> {
                 ))
                 .answered(answer(&denial.error));
             if let Some(comparison) = &clause.comparison
-                && comparison.found != "(absent)"
+                && !comparison.finds_nothing()
             {
                 finding = finding.compared(&comparison.expected, &comparison.found);
             }
